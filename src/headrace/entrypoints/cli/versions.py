@@ -1,0 +1,216 @@
+"""Verbs about versions."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from headrace.data.frames import read_file
+from headrace.entrypoints.cli.verb import Call, metric_text, out, table, verb
+from headrace.kernel.errors import InvalidInput, NotTrusted
+
+
+@click.command()
+@verb
+def models(call: Call) -> None:
+    """List the models with their live versions."""
+    ws = call.workspace
+    found = [(name, ws.versions(name)) for name in ws.models()]
+    rows = []
+    for name, versions in found:
+        live = next((v.reference for v in versions if "live" in v.aliases), None)
+        rows.append({"model": name, "versions": len(versions), "live": live})
+    call.answer(rows, lambda: table("models", ("model", "versions", "live"), [r.values() for r in rows]))
+
+
+@click.command()
+@click.argument("reference", metavar="MODEL[@N]")
+@verb
+def show(call: Call, reference: str) -> None:
+    """A model's versions, or with @N one version: schema, metrics, gate, certificate, lineage."""
+    ws = call.workspace
+    if "@" in reference:
+        version = ws.version(reference)
+        call.answer(version, lambda: _show(version))
+        return
+    ws.version(reference)
+    found = ws.versions(reference)
+    rows = [
+        (
+            v.reference,
+            ", ".join(v.aliases),
+            _passed(v.gate),
+            _passed(v.certificate),
+            metric_text(v.metrics, 1),
+            v.digest[:12],
+        )
+        for v in found
+    ]
+    columns = ("version", "aliases", "gate", "certificate", "metric", "digest")
+    call.answer(found, lambda: table(reference, columns, rows))
+
+
+def _passed(evidence: Any) -> str:
+    return "none" if evidence is None else "passed" if evidence.passed else "NOT passed"
+
+
+def _show(version: Any) -> None:
+    out.print(
+        f"[bold]{version.reference}[/] {' '.join(version.aliases)}  runtime {version.runtime}, task {version.task}"
+    )
+    out.print(f"digest {version.digest}\nmade {version.created:%Y-%m-%d %H:%M:%S} UTC by {version.created_by}")
+    lineage = version.lineage
+    out.print(
+        f"run {lineage.run}  snapshot {lineage.snapshot[:16]}  code {lineage.code[:16]}  commit {lineage.commit[:12]}"
+    )
+    metrics = [(n, f"{m.value:.4f}", f"{m.low:.4f}", f"{m.high:.4f}", m.rows) for n, m in version.metrics.items()]
+    table("metrics", ("metric", "value", "low", "high", "rows"), metrics)
+    schema = [(c.name, c.type, c.role, "yes" if c.nullable else "", _range(c)) for c in version.schema.asked]
+    table("schema", ("column", "type", "role", "null", "seen"), schema)
+    if version.gate is not None:
+        checks = [(c.name, "passed" if c.passed else "NOT passed", c.asked, c.found) for c in version.gate.checks]
+        table("gate", ("check", "", "asked", "found"), checks)
+    if version.certificate is not None:
+        forms = [
+            (f.form, f.batch_size, f.rows, f.level, f"{f.max_difference:.3g}", f.flipped)
+            for f in version.certificate.forms
+        ]
+        table(
+            f"certificate: {_passed(version.certificate)}",
+            ("form", "rows at a time", "rows", "level", "max |Δ|", "flipped"),
+            forms,
+        )
+
+
+def _range(column: Any) -> str:
+    if column.categories:
+        return f"{len(column.categories)} values"
+    return f"{column.minimum:g} to {column.maximum:g}" if column.minimum is not None else ""
+
+
+@click.command()
+@click.argument("model")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--example",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Rows as the model was fitted with (CSV, Parquet).",
+)
+@click.option("--target", help="The target column of the example.")
+@click.option("--holdout", type=click.Path(path_type=Path), help="Labelled rows for metrics.")
+@click.option("--trust", is_flag=True, help="Unpickle the file: it may run any code that its author wished.")
+@verb
+def register(
+    call: Call, model: str, file: Path, example: Path, target: str | None, holdout: Path | None, trust: bool
+) -> None:
+    """Make a version of a fitted model that was saved by pickle, joblib or cloudpickle."""
+    if not trust:
+        raise NotTrusted(
+            f"{file} is a pickle, and a pickle can run any code when it is opened.",
+            expected="a model that this registry made, or your word for it",
+            todo="If you know who wrote it, say --trust; that is recorded.",
+        )
+    fitted = _unpickled(file)
+    rows = _as_fitted(fitted, read_file(example))
+    held = _as_fitted(fitted, read_file(holdout)) if holdout else None
+    version = call.workspace.register(model, fitted, example=rows, target=target, holdout=held)
+    with call.workspace.audit_log.change() as change:
+        change.entry(version.created_by, "trust", version.reference, file=str(file.name))
+    call.answer(version, lambda: _show(version))
+
+
+def _unpickled(file: Path) -> Any:
+    if not file.exists():
+        raise InvalidInput(f"There is no file {file}.", expected="a saved model", todo="Correct the path.")
+    try:
+        if file.suffix == ".joblib":
+            import joblib
+
+            return joblib.load(file)
+        return pickle.loads(file.read_bytes())  # noqa: S301 - the operator said --trust
+    except Exception as error:
+        raise InvalidInput(
+            f"{file} could not be opened as a pickle: {type(error).__name__}: {error}.",
+            expected="a fitted object saved by pickle, joblib or cloudpickle",
+            todo="Save the model again, with the libraries that are installed here.",
+        ) from error
+
+
+def _as_fitted(fitted: Any, frame: Any) -> Any:
+    """The example as the kind of frame that scikit-learn was most likely fitted with."""
+    if getattr(fitted, "feature_names_in_", None) is None:
+        return frame
+    import pandas as pd
+
+    return pd.DataFrame({name: frame[name].to_list() for name in frame.columns})
+
+
+@click.command()
+@click.argument("reference", metavar="MODEL@N")
+@verb
+def certify(call: Call, reference: str) -> int:
+    """Run a version's parity certificate again, over the forms installed here."""
+    certificate = call.workspace.certify(reference)
+
+    def display() -> None:
+        rows = [
+            (f.form, f.batch_size, f.rows, f.level, f"{f.max_difference:.3g}", f.flipped) for f in certificate.forms
+        ]
+        table(
+            f"{reference}: {_passed(certificate)}",
+            ("form", "rows at a time", "rows", "level", "max |Δ|", "flipped"),
+            rows,
+        )
+        for failure in certificate.failures:
+            out.print(failure)
+
+    call.answer(certificate, display)
+    return 0 if certificate.passed else 1
+
+
+@click.command()
+@click.argument("reference", metavar="MODEL@N")
+@click.option("--alias", default="live", show_default=True, help="The alias to move.")
+@click.option("--why", default="asked for", help="Why, for the record.")
+@verb
+def promote(call: Call, reference: str, alias: str, why: str) -> None:
+    """Point an alias at a version that passed its gate and its certificate."""
+    version = call.workspace.promote(reference, alias, why)
+    call.answer(version, lambda: out.print(f"{version.reference} is {alias}."))
+
+
+@click.command()
+@click.argument("model")
+@click.option("--why", default="asked for", help="Why, for the record.")
+@verb
+def rollback(call: Call, model: str, why: str) -> None:
+    """Point live back at the version before."""
+    version = call.workspace.rollback(model, why)
+    call.answer(version, lambda: out.print(f"{version.reference} is live again."))
+
+
+@click.command()
+@click.argument("reference", metavar="MODEL[@N]")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@verb
+def predict(call: Call, reference: str, file: Path | None) -> None:
+    """Answers to the rows of FILE (CSV, Parquet, JSON Lines), or of JSON on standard input."""
+    rows: Any = file
+    if file is None:
+        try:
+            rows = msgspec.json.decode(sys.stdin.buffer.read())
+        except msgspec.DecodeError as error:
+            raise InvalidInput(
+                f"Standard input is not JSON: {error}.",
+                expected="a row object or a list of them",
+                todo="Name a FILE, or pipe JSON in.",
+            ) from error
+        rows = rows.get("rows", rows) if isinstance(rows, dict) else rows
+    answers = call.workspace.predict(reference, rows)
+    call.answer(answers.to_dicts(), lambda: sys.stdout.write(answers.write_csv()))

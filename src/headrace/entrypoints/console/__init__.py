@@ -1,0 +1,1 @@
+"""The console: server-rendered pages over the same verbs, readable on a phone, with nothing loaded from elsewhere."""

@@ -1,0 +1,214 @@
+"""The console's process: pages and the management API behind one guard against other sites."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from headrace.entrypoints.console import views
+from headrace.entrypoints.http.api import api_routes, refusal
+from headrace.entrypoints.outcomes import status_of
+from headrace.entrypoints.scoring.server import LOOPBACK, Announce, announced, bind
+from headrace.kernel.errors import HeadraceError, NotFound, Refused
+from headrace.workspace import Workspace
+
+HERE = Path(__file__).parent
+RUNS_SHOWN = 200
+
+
+def console_app(ws: Workspace, guarded: bool = True) -> ASGIApp:
+    """The ASGI application of the console and the API."""
+    pages = Pages(ws)
+    routes = [
+        Route("/", pages.home),
+        Route("/models/{model}", pages.model),
+        Route("/models/{model}/try", pages.try_form, methods=["GET"]),
+        Route("/models/{model}/try", pages.try_answer, methods=["POST"]),
+        Route("/runs", pages.runs),
+        Route("/audit", pages.audit),
+        Route("/health", lambda _request: Response(b'{"status":"alive"}', media_type="application/json")),
+        *api_routes(ws),
+        Mount("/static", StaticFiles(directory=HERE / "static")),
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+    return SameSite(app) if guarded else app
+
+
+class SameSite:
+    """Refuses what another site makes a browser send: a foreign Host (rebinding) or a foreign Origin (forgery)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3."""
+        if scope["type"] == "http":
+            headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
+            host = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
+            origin = headers.get("origin")
+            if host not in LOOPBACK or (origin is not None and origin != f"http://{headers.get('host')}"):
+                error = Refused(
+                    f"A request for host {headers.get('host')!r} from {origin!r} is not the console's own.",
+                    todo="Open the console by its address on 127.0.0.1.",
+                )
+                await refusal(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class Pages:
+    """The pages of one workspace."""
+
+    def __init__(self, ws: Workspace) -> None:
+        self._ws = ws
+        self._templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=select_autoescape())
+
+    async def home(self, request: Request) -> Response:
+        """The loop of every model as it stands."""
+        return await self._page(request, "home.html", self._loops)
+
+    async def model(self, request: Request) -> Response:
+        """One model: its loop, versions, promotions and rollouts."""
+        name = request.path_params["model"]
+        return await self._page(request, "model.html", lambda: self._model(name))
+
+    async def try_form(self, request: Request) -> Response:
+        """A form drawn from the schema."""
+        name = request.path_params["model"]
+
+        def view() -> dict[str, Any]:
+            fields = views.form_fields(self._ws, name)
+            row = {f["name"]: f["value"] for f in fields}
+            return {"title": name, "model": name, "fields": fields, **self._answer(name, row, "")}
+
+        return await self._page(request, "try.html", view)
+
+    async def try_answer(self, request: Request) -> Response:
+        """The answer to what the form holds now."""
+        name = request.path_params["model"]
+        form = {key: str(value) for key, value in (await request.form()).items()}
+
+        def view() -> dict[str, Any]:
+            row = views.row_of_form(self._ws, name, form)
+            return {"moved": True, **self._answer(name, row, form.get("_before", ""))}
+
+        return await self._page(request, "answer.html", view)
+
+    async def runs(self, request: Request) -> Response:
+        """Every run, sortable, with a parallel plot."""
+        sort, down = request.query_params.get("sort", ""), bool(request.query_params.get("down"))
+        return await self._page(
+            request,
+            "runs.html",
+            lambda: {"title": "runs", **views.runs_view(self._ws.runs(limit=RUNS_SHOWN), sort, down)},
+        )
+
+    async def audit(self, request: Request) -> Response:
+        """The audit log, and whether its chain is whole."""
+
+        def view() -> dict[str, Any]:
+            def detail(entry: Any) -> str:
+                return msgspec.json.encode(entry.detail).decode()[:160]
+
+            return {
+                "title": "audit",
+                "entries": self._ws.audit(200),
+                "report": self._ws.verify_audit(),
+                "detail": detail,
+            }
+
+        return await self._page(request, "audit.html", view)
+
+    async def _page(self, request: Request, template: str, view: Callable[[], dict[str, Any]]) -> Response:
+        try:
+            values = await run_in_threadpool(view)
+        except HeadraceError as error:
+            return self._problem(error)
+        values = {"names": self._ws.models(), "path": request.url.path, "title": "the loop", **values}
+        chosen = "loop.html" if request.query_params.get("part") else template
+        return HTMLResponse(self._templates.get_template(chosen).render(values))
+
+    def _problem(self, error: HeadraceError) -> Response:
+        values = {"names": self._ws.models(), "title": error.kind, "error": error, "version": ""}
+        page = self._templates.from_string(
+            '{% extends "page.html" %}{% block main %}{% include "answer.html" %}{% endblock %}'
+        )
+        return HTMLResponse(page.render(values), status_of(error))
+
+    def _loops(self) -> dict[str, Any]:
+        return {"loops": [views.loop_view(self._ws, name) for name in self._ws.models()], "audit": self._ws.audit(8)}
+
+    def _model(self, name: str) -> dict[str, Any]:
+        self._ws.version(name)
+        return {
+            "title": name,
+            "model": name,
+            "loops": [views.loop_view(self._ws, name)],
+            "audit": self._ws.audit(6, name),
+            "versions": self._ws.versions(name)[:50],
+            "history": self._ws.promotions.history(name)[:20],
+            "rollouts": self._ws.rollouts.list(name, 3),
+            "passed": _passed,
+            "metric": _metric,
+        }
+
+    def _answer(self, name: str, row: dict[str, Any], before: str) -> dict[str, Any]:
+        try:
+            return views.answer_view(self._ws, name, row, before)
+        except NotFound:
+            raise
+        except HeadraceError as error:
+            return {"error": error}
+
+
+def _passed(evidence: Any) -> str:
+    return "none" if evidence is None else "passed" if evidence.passed else "NOT passed"
+
+
+def _metric(metrics: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {m.value:.4f}" for name, m in list(metrics.items())[-1:])
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    if status == 404:
+        return refusal(NotFound(f"There is nothing at {request.url.path!r}.", todo="Begin at /."))
+    return Response(
+        msgspec.json.encode({"error": str(error), "kind": "invalid_input"}), status, media_type="application/json"
+    )
+
+
+def serve_console(ws: Workspace, host: str, port: int, announce: Announce, unguarded: bool = False) -> None:
+    """Serve the console until a signal."""
+    listening = bind(host, port, unguarded)
+    config = uvicorn.Config(
+        console_app(ws, not unguarded),
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=5,
+    )
+
+    async def main() -> None:
+        server = uvicorn.Server(config)
+        address = listening.getsockname()
+        announcing = asyncio.create_task(announced(server, lambda: announce(address[0], address[1])))
+        await server.serve(sockets=[listening])
+        announcing.cancel()
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(main())

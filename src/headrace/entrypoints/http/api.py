@@ -1,0 +1,147 @@
+"""The routes of the management API. Each parses, calls one verb of the workspace, and encodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from headrace.entrypoints.outcomes import status_of
+from headrace.kernel.errors import HeadraceError, InvalidInput
+from headrace.workspace import Workspace
+
+LARGEST_BODY = 32 << 20
+Verb = Callable[[Workspace, Request, Any], Any]
+
+
+def api_routes(ws: Workspace) -> list[Route]:
+    """Every route of the API."""
+    return [Route(path, _endpoint(ws, verb), methods=[method], name=f"{method} {path}") for method, path, verb in VERBS]
+
+
+def _endpoint(ws: Workspace, verb: Verb) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        body = await request.body() if request.method == "POST" else b""
+        if len(body) > LARGEST_BODY:
+            return refusal(
+                InvalidInput(f"The body has {len(body)} bytes.", expected=f"at most {LARGEST_BODY}", todo="Send less.")
+            )
+        try:
+            document = msgspec.json.decode(body) if body else {}
+        except (msgspec.DecodeError, RecursionError) as error:
+            return refusal(
+                InvalidInput(f"The body is not JSON: {error}.", expected="a JSON object", todo="Correct it.")
+            )
+        try:
+            found = await run_in_threadpool(verb, ws, request, document)
+        except HeadraceError as error:
+            return refusal(error)
+        return Response(msgspec.json.encode(found, enc_hook=str), media_type="application/json")
+
+    return endpoint
+
+
+def refusal(error: HeadraceError) -> Response:
+    """An error as the API gives it."""
+    return Response(msgspec.json.encode(error.document()), status_of(error), media_type="application/json")
+
+
+def _reference(request: Request) -> str:
+    return f"{request.path_params['model']}@{request.path_params['n']}"
+
+
+def _object(document: Any, **kinds: type) -> dict[str, Any]:
+    """The known fields of a JSON object, each of its kind.
+
+    Raises:
+        InvalidInput: something else.
+    """
+    if not isinstance(document, dict):
+        raise InvalidInput(
+            "The body is no JSON object.", expected=f"an object with {', '.join(kinds)}", todo="Send one."
+        )
+    for name, value in document.items():
+        if name not in kinds or not isinstance(value, kinds[name]):
+            expected = ", ".join(f"{n} ({k.__name__})" for n, k in kinds.items())
+            raise InvalidInput(
+                f"The field {name!r} is unknown or of the wrong type.",
+                field=name,
+                expected=expected,
+                todo="Correct it.",
+            )
+    return document
+
+
+def _models(ws: Workspace, _request: Request, _document: Any) -> Any:
+    rows = []
+    for name in ws.models():
+        versions = ws.versions(name)
+        live = next((v.reference for v in versions if "live" in v.aliases), None)
+        rows.append({"model": name, "versions": len(versions), "live": live})
+    return rows
+
+
+def _versions(ws: Workspace, request: Request, _document: Any) -> Any:
+    model = request.path_params["model"]
+    ws.version(model)
+    return ws.versions(model)
+
+
+def _start(ws: Workspace, request: Request, document: Any) -> Any:
+    asked = _object(document, reason=str)
+    model = request.path_params["model"]
+    run = ws.again(model, asked.get("reason", "asked for"))
+    return {"run": run}
+
+
+def _promote(ws: Workspace, request: Request, document: Any) -> Any:
+    asked = _object(document, alias=str, why=str)
+    return ws.promote(_reference(request), asked.get("alias", "live"), asked.get("why", "asked for"))
+
+
+def _rollback(ws: Workspace, request: Request, document: Any) -> Any:
+    return ws.rollback(request.path_params["model"], _object(document, why=str).get("why", "asked for"))
+
+
+def _outcomes(ws: Workspace, _request: Request, document: Any) -> Any:
+    rows = document.get("rows") if isinstance(document, dict) else document
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InvalidInput(
+            "The body holds no rows.", expected='{"rows": [{"prediction_id", "outcome", "time"}, …]}', todo="Send them."
+        )
+    return {"outcomes": ws.record_outcomes(rows)}
+
+
+def _audit(ws: Workspace, request: Request, _document: Any) -> Any:
+    limit = request.query_params.get("limit", "50")
+    if not limit.isdigit():
+        raise InvalidInput(f"limit is {limit!r}.", expected="a number", todo="Correct it.")
+    report = ws.verify_audit() if request.query_params.get("verify") else None
+    return {"entries": ws.audit(min(int(limit), 1000)), "report": report}
+
+
+def _progress(ws: Workspace, request: Request, _document: Any) -> Any:
+    return ws.progress(request.path_params["model"])
+
+
+VERBS: list[tuple[str, str, Verb]] = [
+    ("GET", "/api/models", _models),
+    ("GET", "/api/models/{model}", _versions),
+    ("GET", "/api/models/{model}/versions/{n:int}", lambda ws, r, _: ws.version(_reference(r))),
+    ("POST", "/api/models/{model}/runs", _start),
+    ("POST", "/api/models/{model}/versions/{n:int}/certify", lambda ws, r, _: ws.certify(_reference(r))),
+    ("POST", "/api/models/{model}/versions/{n:int}/promote", _promote),
+    ("POST", "/api/models/{model}/rollback", _rollback),
+    ("GET", "/api/models/{model}/status", lambda ws, r, _: ws.status(r.path_params["model"])),
+    ("GET", "/api/models/{model}/progress", _progress),
+    ("GET", "/api/models/{model}/windows", lambda ws, r, _: ws.windows.list(r.path_params["model"])),
+    ("GET", "/api/runs", lambda ws, r, _: ws.runs(r.query_params.get("model"))),
+    ("POST", "/api/outcomes", _outcomes),
+    ("GET", "/api/predictions/{id}", lambda ws, r, _: ws.trace(r.path_params["id"])),
+    ("GET", "/api/audit", _audit),
+]

@@ -1,0 +1,197 @@
+"""Every error that Headrace raises on purpose, as one tree.
+
+HeadraceError
+├── InvalidInput            the caller gave something that cannot be used
+│   ├── InvalidName         a name of a model, dataset or alias
+│   ├── InvalidProject      headrace.toml, or a function it names
+│   ├── SchemaViolation     rows that break the schema of a model or dataset
+│   └── TooLarge            a request beyond the limits
+├── NotFound                no such model, version, run, prediction
+├── Refused                 understood, possible, and not allowed
+│   ├── Conflict            someone or something else was there first
+│   └── NotTrusted          damaged, altered, or from an unknown hand
+├── FellShort               it ran, and the answer is no
+│   ├── GateFailed          a version below its gate
+│   ├── CertificateFailed   forms that do not agree
+│   └── RunFailed           a run that ended without a version
+├── Unavailable             something that Headrace needs is not there
+│   ├── MissingExtra        an optional package
+│   ├── PortTaken           another program listens there
+│   ├── StorageUnavailable  a disk or object store that is full, read-only or absent
+│   ├── WorkspaceTooNew     written by a later Headrace
+│   └── Overloaded          more work than the limits allow
+└── Fault                   a mistake of ours
+
+An error says what happened with the values, what was expected, and what to do. It knows nothing of HTTP
+or exit codes: `entrypoints.outcomes` maps its kind to those.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HeadraceError(Exception):
+    """The root. `text` says what happened; `todo` says what to do; the rest points at the place."""
+
+    kind: ClassVar[str] = "fault"
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        todo: str,
+        row: int | None = None,
+        field: str | None = None,
+        expected: str | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.text = text
+        self.todo = todo
+        self.row = row
+        self.field = field
+        self.expected = expected
+
+    def __str__(self) -> str:
+        expected = f" Expected: {self.expected}." if self.expected else ""
+        return f"{self.text}{expected} {self.todo}".strip()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.text, self.document()))
+
+    def document(self) -> dict[str, object]:
+        """The error as people and programs get it; what does not apply is left out."""
+        fields = {
+            "error": self.text,
+            "kind": self.kind,
+            "row": self.row,
+            "field": self.field,
+            "expected": self.expected,
+            "todo": self.todo,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def _rebuild(cls: type[HeadraceError], text: str, document: dict[str, object]) -> HeadraceError:
+    rest = {name: document.get(name) for name in ("todo", "row", "field", "expected")}
+    return cls(text, **rest)  # pyright: ignore[reportArgumentType]
+
+
+class InvalidInput(HeadraceError):
+    """The caller gave something that cannot be used; nothing was changed."""
+
+    kind = "invalid_input"
+
+
+class InvalidName(InvalidInput):
+    """A name that could not be a folder, a URL part and a table key alike."""
+
+    kind = "invalid_name"
+
+
+class InvalidProject(InvalidInput):
+    """headrace.toml or a function it names is not as it must be."""
+
+    kind = "invalid_project"
+
+
+class SchemaViolation(InvalidInput):
+    """Rows that break the schema; `row` and `field` say where."""
+
+    kind = "schema_violation"
+
+
+class TooLarge(InvalidInput):
+    """A request beyond the limits."""
+
+    kind = "too_large"
+
+
+class NotFound(HeadraceError):
+    """No such thing in this workspace."""
+
+    kind = "not_found"
+
+
+class Refused(HeadraceError):
+    """Understood and possible, but not allowed."""
+
+    kind = "refused"
+
+
+class Conflict(Refused):
+    """The state is not the one that this change needs."""
+
+    kind = "conflict"
+
+
+class NotTrusted(Refused):
+    """Damaged, altered, or from an unknown hand: it was not opened."""
+
+    kind = "not_trusted"
+
+
+class FellShort(HeadraceError):
+    """It ran, and the answer is no."""
+
+    kind = "fell_short"
+
+
+class GateFailed(FellShort):
+    """The version is below its gate."""
+
+    kind = "gate_failed"
+
+
+class CertificateFailed(FellShort):
+    """Two forms of a version do not give the same answers."""
+
+    kind = "certificate_failed"
+
+
+class RunFailed(FellShort):
+    """A run ended without a version."""
+
+    kind = "run_failed"
+
+
+class Unavailable(HeadraceError):
+    """Something that Headrace needs is not there."""
+
+    kind = "unavailable"
+
+
+class MissingExtra(Unavailable):
+    """An optional package is not installed; `todo` is the command that installs it."""
+
+    kind = "missing_extra"
+
+
+class PortTaken(Unavailable):
+    """Another program listens on the port."""
+
+    kind = "port_taken"
+
+
+class StorageUnavailable(Unavailable):
+    """A disk or an object store is full, read-only or absent."""
+
+    kind = "storage_unavailable"
+
+
+class WorkspaceTooNew(Unavailable):
+    """The workspace was written by a later Headrace."""
+
+    kind = "workspace_too_new"
+
+
+class Overloaded(Unavailable):
+    """More work than the limits allow; try again later."""
+
+    kind = "overloaded"
+
+
+class Fault(HeadraceError):
+    """A mistake of ours."""
+
+    kind = "fault"

@@ -1,0 +1,251 @@
+"""The records that rooms hand to each other: frozen, comparable, and JSON without further ado."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from headrace.kernel import notebook
+from headrace.kernel.schema import Schema
+
+Task = Literal["binary", "multiclass", "regression"]
+Runtime = Literal["graph", "reference"]
+Level = Literal["L0", "L1", "L2", "L3", "none"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A frozen value with named fields."""
+
+
+class Metric(Record, frozen=True, kw_only=True):
+    """A figure with the limits of its confidence interval (95 %) and the rows it rests on."""
+
+    value: float
+    low: float
+    high: float
+    rows: int
+
+
+class Slice(Record, frozen=True, kw_only=True):
+    """The metrics of the rows in which `column` has `value`."""
+
+    column: str
+    value: str
+    metrics: dict[str, Metric]
+
+
+class Evaluation(Record, frozen=True, kw_only=True):
+    """What a fitted object is worth on rows that it has not seen."""
+
+    metrics: dict[str, Metric]
+    slices: tuple[Slice, ...] = ()
+    rows: int
+    start: str = ""
+    end: str = ""
+
+
+class Check(Record, frozen=True, kw_only=True):
+    """One condition of a gate: what was asked, what was found."""
+
+    name: str
+    passed: bool
+    asked: str
+    found: str
+
+
+class GateResult(Record, frozen=True, kw_only=True):
+    """The gate's answer: it is passed when every check is."""
+
+    passed: bool
+    checks: tuple[Check, ...]
+
+
+class FormResult(Record, frozen=True, kw_only=True):
+    """How far one form agrees with the Python object at one batch size."""
+
+    form: str
+    batch_size: int
+    rows: int
+    max_difference: float
+    flipped: int
+    level: Level
+
+
+class Certificate(Record, frozen=True, kw_only=True):
+    """The parity proof: the golden rows through every form, at several batch sizes."""
+
+    passed: bool
+    rows: int
+    forms: tuple[FormResult, ...]
+    made: datetime
+    headrace: str
+    failures: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        return notebook.certificate_html(self)
+
+
+class Lineage(Record, frozen=True, kw_only=True):
+    """Where a version comes from. `code` is the digest of the project's source as of the run."""
+
+    run: str
+    snapshot: str = ""
+    dataset: str = ""
+    code: str = ""
+    commit: str = ""
+    project: str = ""
+
+
+class Version(Record, frozen=True, kw_only=True):
+    """One immutable, content-addressed state of a model."""
+
+    name: str
+    number: int
+    runtime: Runtime
+    task: Task
+    digest: str
+    schema: Schema
+    metrics: dict[str, Metric]
+    slices: tuple[Slice, ...] = ()
+    gate: GateResult | None = None
+    certificate: Certificate | None = None
+    lineage: Lineage
+    aliases: tuple[str, ...] = ()
+    created: datetime
+    created_by: str
+
+    @property
+    def reference(self) -> str:
+        """``name@number``."""
+        return f"{self.name}@{self.number}"
+
+    def _repr_html_(self) -> str:
+        return notebook.version_html(self)
+
+
+class Snapshot(Record, frozen=True, kw_only=True):
+    """One immutable state of a dataset: `digest` covers every row and column, `table` is its Delta version."""
+
+    digest: str
+    dataset: str
+    table: int
+    rows: int
+    schema: Schema
+    start: str = ""
+    end: str = ""
+    created: datetime
+
+
+class Step(Record, frozen=True, kw_only=True):
+    """One durable step of a run."""
+
+    name: str
+    status: Literal["running", "done", "failed"]
+    started: datetime
+    ended: datetime | None = None
+    worker: str = ""
+    attempts: int = 1
+    note: str = ""
+
+
+class Run(Record, frozen=True, kw_only=True):
+    """One durable execution of a pipeline, with all that was asked and found."""
+
+    id: str
+    model: str
+    kind: Literal["train", "trial", "sweep", "register"]
+    status: Literal["queued", "running", "done", "failed", "cancelled"]
+    params: dict[str, Any]
+    reason: str
+    created_by: str
+    created: datetime
+    started: datetime | None = None
+    ended: datetime | None = None
+    parent: str = ""
+    code: str = ""
+    snapshot: str = ""
+    version: int | None = None
+    evaluation: Evaluation | None = None
+    gate: GateResult | None = None
+    error: dict[str, Any] | None = None
+    steps: tuple[Step, ...] = ()
+
+
+class Window(Record, frozen=True, kw_only=True):
+    """What was seen of one version in one window of time, and the state of its detectors after it."""
+
+    model: str
+    number: int
+    start: str
+    end: str
+    answers: int
+    outcomes: int
+    findings: dict[str, Any]
+    state: dict[str, Any]
+
+
+class Alarm(Record, frozen=True, kw_only=True):
+    """A detector's finding that asks for attention: `evidence` holds the figures that led to it."""
+
+    id: str
+    model: str
+    number: int
+    kind: Literal["data", "drift", "harm"]
+    window: str
+    text: str
+    evidence: dict[str, Any]
+    created: datetime
+
+
+class Promotion(Record, frozen=True, kw_only=True):
+    """One move of an alias: who, when, why and on which evidence."""
+
+    model: str
+    alias: str
+    number: int
+    previous: int | None
+    who: str
+    why: str
+    evidence: dict[str, Any]
+    time: datetime
+
+
+class Rollout(Record, frozen=True, kw_only=True):
+    """The guarded movement of traffic from `baseline` to `candidate`."""
+
+    id: str
+    model: str
+    candidate: int
+    baseline: int
+    status: Literal["running", "done", "rolled_back", "superseded"]
+    share: float
+    reason: str
+    started: datetime
+    ended: datetime | None = None
+    state: dict[str, Any]
+    history: tuple[dict[str, Any], ...] = ()
+
+
+class AuditEntry(Record, frozen=True, kw_only=True):
+    """One link of the audit chain; `hash` covers everything before it, `signature` covers `hash`."""
+
+    seq: int
+    time: str
+    who: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    previous: str
+    hash: str
+    signature: str
+
+
+class AuditReport(Record, frozen=True, kw_only=True):
+    """Whether the chain is whole: how many entries, what is wrong, and the head that was signed last."""
+
+    intact: bool
+    entries: int
+    head: str
+    problems: tuple[str, ...] = ()

@@ -1,0 +1,211 @@
+"""The shape of the database at one glance. Moments are ISO 8601 texts in UTC; documents are JSON."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("time", String, nullable=False),
+    Column("who", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous", String, nullable=False),
+    Column("hash", String, nullable=False),
+    Column("signature", String, nullable=False),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("created", String, nullable=False),
+    Column("policy", JSON),
+    Column("code", String, nullable=False, default=""),
+    Column("root", String, nullable=False, default=""),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("dataset", String, primary_key=True),
+    Column("digest", String, primary_key=True),
+    Column("table_version", Integer, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("schema", Text, nullable=False),
+    Column("start", String, nullable=False),
+    Column("end", String, nullable=False),
+    Column("created", String, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("model", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("params", JSON, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("created", String, nullable=False),
+    Column("started", String),
+    Column("ended", String),
+    Column("parent", String, nullable=False, default=""),
+    Column("code", String, nullable=False, default=""),
+    Column("root", String, nullable=False, default=""),
+    Column("snapshot", String, nullable=False, default=""),
+    Column("version", Integer),
+    Column("evaluation", Text),
+    Column("gate", Text),
+    Column("error", JSON),
+    Index("runs_by_model", "model", "created"),
+    Index("runs_by_parent", "parent"),
+    Index("runs_by_status", "status"),
+)
+
+run_steps = Table(
+    "run_steps",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("status", String, nullable=False),
+    Column("started", String, nullable=False),
+    Column("ended", String),
+    Column("worker", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("note", Text, nullable=False, default=""),
+    Column("result", JSON),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("digest", String, nullable=False),
+    Column("run", String, nullable=False),
+    Column("gate_passed", Boolean),
+    Column("document", Text, nullable=False),
+    Column("created", String, nullable=False),
+    Index("versions_by_run", "run"),
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("model", String, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("passed", Boolean, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("certificates_by_version", "model", "number", "id"),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("alias", String, primary_key=True),
+    Column("number", Integer, nullable=False),
+)
+
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("model", String, nullable=False),
+    Column("alias", String, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("previous", Integer),
+    Column("who", String, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("evidence", JSON, nullable=False),
+    Column("time", String, nullable=False),
+    Index("promotions_by_model", "model", "id"),
+)
+
+routes = Table(
+    "routes",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("canary", Integer),
+    Column("share", Float, nullable=False, default=0.0),
+    Column("paired", Boolean, nullable=False, default=False),
+)
+
+generation = Table(
+    "generation",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("number", Integer, nullable=False),
+)
+
+windows = Table(
+    "windows",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("start", String, primary_key=True),
+    Column("end", String, nullable=False),
+    Column("answers", Integer, nullable=False),
+    Column("outcomes", Integer, nullable=False),
+    Column("findings", JSON, nullable=False),
+    Column("state", JSON, nullable=False),
+)
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("model", String, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("window", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("evidence", JSON, nullable=False),
+    Column("created", String, nullable=False),
+    Column("handled", String, nullable=False, default=""),
+    Index("alarms_by_model", "model", "id"),
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("model", String, nullable=False),
+    Column("candidate", Integer, nullable=False),
+    Column("baseline", Integer, nullable=False),
+    Column("status", String, nullable=False),
+    Column("share", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("started", String, nullable=False),
+    Column("ended", String),
+    Column("state", JSON, nullable=False),
+    Column("history", JSON, nullable=False),
+    Index("rollouts_by_model", "model", "status"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("executor", String, primary_key=True),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started", String, nullable=False),
+    Column("beat", String, nullable=False),
+)
+
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("executor", String, nullable=False),
+    Column("until", String, nullable=False),
+)

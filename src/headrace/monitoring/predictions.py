@@ -1,0 +1,298 @@
+"""The predictions and outcomes tables: appended by the worker alone, each segment exactly once."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import deltalake
+import msgspec
+import polars as pl
+
+from headrace.data.frames import to_polars
+from headrace.kernel.clock import Clock, utc_now
+from headrace.kernel.digests import canonical
+from headrace.kernel.errors import InvalidInput, StorageUnavailable
+from headrace.kernel.identifiers import new_id
+from headrace.kernel.places import Places
+from headrace.serving.capture import Captured, read_segment, ship_orphans, unshipped
+
+MOMENT = pl.Datetime("us")
+PREDICTIONS = {
+    "id": pl.String,
+    "request": pl.String,
+    "row": pl.Int64,
+    "model": pl.String,
+    "version": pl.Int64,
+    "route": pl.String,
+    "generation": pl.Int64,
+    "time": MOMENT,
+    "moment": MOMENT,
+    "date": pl.String,
+    "key": pl.String,
+    "features": pl.String,
+    "prediction": pl.String,
+    "score": pl.Float64,
+    "latency": pl.Float64,
+    "error": pl.String,
+}
+OUTCOMES = {
+    "prediction_id": pl.String,
+    "key": pl.String,
+    "outcome": pl.String,
+    "time": MOMENT,
+    "date": pl.String,
+    "arrived": MOMENT,
+}
+MOST_SEGMENTS = 500
+
+
+class Tables:
+    """The two tables of a workspace and their inboxes."""
+
+    def __init__(self, places: Places, clock: Clock = utc_now) -> None:
+        self._places = places
+        self._clock = clock
+        self._handles: dict[Path, deltalake.DeltaTable] = {}
+
+    def ingest(self) -> pl.DataFrame:
+        """Take what lies in the inboxes into the tables, and give the new predictions' model and moment.
+
+        A segment that was taken before a crash, and not yet removed, is known by its transaction and left out.
+
+        Raises:
+            StorageUnavailable: a table cannot be written; the inboxes keep what they have.
+        """
+        with self._alone():
+            ship_orphans(self._places.spool, self._places.predictions_inbox)
+            self._ingest_outcomes()
+            return self._ingest_predictions()
+
+    def _ingest_predictions(self) -> pl.DataFrame:
+        segments = sorted(self._places.predictions_inbox.glob("*.seg"), key=_segment_order)[:MOST_SEGMENTS]
+        if not segments:
+            return pl.DataFrame(schema=PREDICTIONS)
+        table = self._handle(self._places.predictions)
+        known = {
+            scorer: table.transaction_version(scorer) if table else None for scorer, _ in map(_segment_order, segments)
+        }
+        fresh = [path for path in segments if _segment_order(path)[1] > (known[_segment_order(path)[0]] or 0)]
+        frame = _rows(record for path in fresh for record in read_segment(path))
+        newest = dict(map(_segment_order, fresh))
+        transactions = [deltalake.Transaction(scorer, number) for scorer, number in newest.items()]
+        if frame.height:
+            self._append(self._places.predictions, frame, ["model", "date"], transactions)
+        for path in segments:
+            path.unlink(missing_ok=True)
+        return frame
+
+    def accept_outcomes(self, table: Any, now: datetime) -> int:
+        """Keep outcomes durably until the worker takes them; gives their number.
+
+        Args:
+            table: rows with `prediction_id` or key columns, `outcome`, and `time` (now where absent).
+
+        Raises:
+            InvalidInput: a column is absent.
+            StorageUnavailable: they cannot be written.
+        """
+        frame = _outcome_rows(to_polars(table), now)
+        path = self._places.outcomes_inbox / f"{new_id()}.arrow"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_suffix(".draft")
+            frame.write_ipc(draft)
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())
+            draft.rename(path)
+        except OSError as error:
+            raise StorageUnavailable(
+                f"The outcomes could not be kept: {error.strerror or error}.",
+                todo="See that the disk has room, then send them again; nothing was kept.",
+            ) from error
+        return frame.height
+
+    def predictions(self, model: str, start: datetime, end: datetime) -> pl.DataFrame:
+        """The predictions of a model whose moment lies from `start` up to `end`."""
+        scan = self._scan(self._places.predictions, PREDICTIONS)
+        days = pl.col("date").is_between(pl.lit(f"{start:%Y-%m-%d}"), pl.lit(f"{end:%Y-%m-%d}"))
+        wanted = scan.filter(pl.col("model") == model, days)
+        return wanted.filter(pl.col("moment") >= start, pl.col("moment") < end).collect()
+
+    def outcomes(self, start: datetime, end: datetime, late: tuple[datetime, datetime] | None = None) -> pl.DataFrame:
+        """The outcomes whose time lies from `start` up to `end`; of several for one prediction, the last.
+
+        Args:
+            late: (since, not before): also those of an earlier time, not before the second moment, that arrived since
+                the first; so what comes after its window was closed is judged in the next one.
+        """
+        scan = self._scan(self._places.outcomes, OUTCOMES)
+        since, earliest = late or (datetime.max, start)  # noqa: DTZ901
+        days = pl.col("date").is_between(pl.lit(f"{earliest:%Y-%m-%d}"), pl.lit(f"{end:%Y-%m-%d}"))
+        known = (pl.col("time") >= start) | (pl.col("arrived") > since)
+        wanted = scan.filter(days, known, pl.col("time") >= earliest, pl.col("time") < end)
+        return wanted.sort("time").unique(["prediction_id", "key"], keep="last", maintain_order=True).collect()
+
+    def find(self, prediction: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The rows of one prediction, those not yet shipped among them, and its outcomes."""
+        shipped = self._scan(self._places.predictions, PREDICTIONS).filter(pl.col("id") == prediction).collect()
+        if not shipped.height:
+            request = prediction.rsplit(".", 1)[0]
+            waiting = [
+                r for p in unshipped(self._places.spool, self._places.predictions_inbox) for r in read_segment(p)
+            ]
+            shipped = _rows(r for r in waiting if r.id == request).filter(pl.col("id") == prediction)
+        keys = shipped["key"].to_list() if shipped.height else []
+        by_id = (pl.col("prediction_id") == prediction) | pl.col("key").is_in([k for k in keys if k != "{}"])
+        known = [self._scan(self._places.outcomes, OUTCOMES).filter(by_id).collect(), *self._waiting_outcomes(by_id)]
+        return shipped, pl.concat(known, how="diagonal").unique(["prediction_id", "key", "time"], maintain_order=True)
+
+    def _waiting_outcomes(self, wanted: pl.Expr) -> list[pl.DataFrame]:
+        """Outcomes that the worker has not yet taken; one that it takes meanwhile is in the table by the next look."""
+        found = []
+        for path in sorted(self._places.outcomes_inbox.glob("*.arrow")):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(pl.read_ipc(path).filter(wanted))
+        return found
+
+    def compact(self) -> None:
+        """Rewrite many small files as few, and let the log be read from a checkpoint."""
+        with self._alone():
+            for path in (self._places.predictions, self._places.outcomes):
+                table = self._handle(path)
+                if table is not None:
+                    table.optimize.compact()
+                    table.create_checkpoint()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One writer at a time, whatever processes believe of their duties."""
+        self._places.predictions_inbox.mkdir(parents=True, exist_ok=True)
+        with (self._places.predictions_inbox.parent / "writer.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _ingest_outcomes(self) -> None:
+        paths = sorted(self._places.outcomes_inbox.glob("*.arrow"))
+        if not paths:
+            return
+        frame = pl.concat([pl.read_ipc(path) for path in paths])
+        frame = frame.with_columns(arrived=pl.lit(self._clock().replace(tzinfo=None)).cast(MOMENT))
+        self._append(self._places.outcomes, frame, ["date"], [])
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+    def _append(self, path: Path, frame: pl.DataFrame, partition: list[str], transactions: list[Any]) -> None:
+        properties = deltalake.CommitProperties(app_transactions=transactions)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            deltalake.write_deltalake(
+                str(path), frame, mode="append", partition_by=partition, commit_properties=properties
+            )
+        except (OSError, deltalake.exceptions.DeltaError) as error:
+            raise StorageUnavailable(
+                f"The table {path} could not be written: {error}.",
+                todo="See that the disk has room; what waits in the inbox is kept and taken later.",
+            ) from error
+
+    def _handle(self, path: Path) -> deltalake.DeltaTable | None:
+        if path in self._handles:
+            self._handles[path].update_incremental()
+        elif (path / "_delta_log").exists():
+            self._handles[path] = deltalake.DeltaTable(str(path))
+        return self._handles.get(path)
+
+    def _scan(self, path: Path, schema: dict[str, Any]) -> pl.LazyFrame:
+        table = self._handle(path)
+        return pl.scan_delta(table) if table is not None else pl.LazyFrame(schema=schema)
+
+
+def _segment_order(path: Path) -> tuple[str, int]:
+    scorer, number, _ = path.name.split(".")
+    return scorer, int(number)
+
+
+def _rows(records: Iterable[Captured]) -> pl.DataFrame:
+    rows = [row for record in records for row in _record_rows(record)]
+    frame = pl.DataFrame(rows, schema={**PREDICTIONS, "time": pl.Float64, "moment": pl.String}, orient="row")
+    moment = pl.col("moment").str.to_datetime(time_unit="us", strict=False)
+    arrival = pl.from_epoch((pl.col("time") * 1e6).cast(pl.Int64), time_unit="us")
+    frame = frame.with_columns(time=arrival, moment=moment.fill_null(arrival))
+    return frame.with_columns(date=pl.col("moment").dt.strftime("%Y-%m-%d"))
+
+
+def _record_rows(it: Captured) -> Iterable[tuple[Any, ...]]:
+    for i in range(it.rows):
+        features = msgspec.json.encode({name: values[i] for name, values in it.features.items()}).decode()
+        key = canonical({name: values[i] for name, values in it.keys.items() if values[i] is not None}).decode()
+        prediction = it.predictions[i] if it.predictions else None
+        yield (
+            f"{it.id}.{i}",
+            it.id,
+            i,
+            it.model,
+            it.version,
+            it.route,
+            it.generation,
+            it.time,
+            it.moments[i] if it.moments else None,
+            "",
+            key,
+            features,
+            msgspec.json.encode(prediction).decode(),
+            _score(prediction, it.probabilities[i] if it.probabilities else None),
+            it.latency,
+            it.error,
+        )
+
+
+def _score(prediction: Any, probabilities: list[float] | None) -> float | None:
+    """One number for a prediction: the second class's probability of two, the largest of more, or the number itself."""
+    if probabilities is not None:
+        return probabilities[1] if len(probabilities) == 2 else max(probabilities)
+    return float(prediction) if isinstance(prediction, int | float) and not isinstance(prediction, bool) else None
+
+
+def _outcome_rows(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    keys = [name for name in frame.columns if name not in ("prediction_id", "outcome", "time")]
+    if "outcome" not in frame.columns or not ("prediction_id" in frame.columns or keys):
+        raise InvalidInput(
+            f"The outcomes have the columns {', '.join(frame.columns)}.",
+            expected="prediction_id or key columns, and outcome; time is optional",
+            todo="Name the columns so.",
+        )
+    size = frame.height
+    time = frame["time"] if "time" in frame.columns else pl.Series([now] * size)
+    if time.dtype == pl.String:
+        time = time.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
+    if isinstance(time.dtype, pl.Datetime) and time.dtype.time_zone:
+        time = time.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    if (time.dtype != pl.Date and not isinstance(time.dtype, pl.Datetime)) or time.null_count():
+        raise InvalidInput(
+            "A time of the outcomes cannot be read.", field="time", expected="ISO 8601", todo="Correct it."
+        )
+    plain = [msgspec.json.encode(value).decode() for value in frame["outcome"].to_list()]
+    unnamed = "prediction_id" not in frame.columns or frame["prediction_id"].null_count() > 0
+    if unnamed and not keys:
+        raise InvalidInput(
+            "A row of the outcomes has neither a prediction_id nor key columns.",
+            field="prediction_id",
+            expected="the id of a prediction, or its key",
+            todo="Add it, or leave the row out; nothing was kept.",
+        )
+    named = [canonical({name: row[name] for name in keys}).decode() for row in frame.select(keys).iter_rows(named=True)]
+    ids = frame["prediction_id"].cast(pl.String) if "prediction_id" in frame.columns else pl.Series([None] * size)
+    return pl.DataFrame(
+        {"prediction_id": ids, "key": named if keys else ["{}"] * size, "outcome": plain, "time": time}
+    ).select(
+        pl.col("prediction_id").cast(pl.String),
+        "key",
+        "outcome",
+        pl.col("time").cast(MOMENT),
+        date=pl.col("time").dt.strftime("%Y-%m-%d"),
+    )

@@ -1,0 +1,76 @@
+"""The route document, derived from the database and published as a file that scoring processes poll."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+import sqlalchemy as sa
+
+from headrace.kernel import tables
+from headrace.kernel.database import Database
+from headrace.kernel.errors import StorageUnavailable
+from headrace.kernel.identifiers import new_id
+from headrace.kernel.routes import Arm, Endpoint, RouteDocument
+
+
+def advance_generation(connection: sa.Connection) -> int:
+    """Count one change of the routes, within its transaction."""
+    at = tables.generation.c
+    changed = connection.execute(tables.generation.update().where(at.id == 1).values(number=at.number + 1))
+    if not changed.rowcount:
+        connection.execute(tables.generation.insert().values(id=1, number=1))
+    return connection.execute(sa.select(at.number)).scalar_one()
+
+
+def derive(database: Database) -> RouteDocument:
+    """What the document must be now."""
+    with database.read() as connection:
+        generation = connection.execute(sa.select(tables.generation.c.number)).scalar() or 0
+        digests: dict[str, dict[int, str]] = {}
+        at = tables.versions.c
+        for row in connection.execute(sa.select(at.model, at.number, at.digest).order_by(at.model, at.number)):
+            digests.setdefault(row.model, {})[row.number] = row.digest
+        live = connection.execute(sa.select(tables.aliases).where(tables.aliases.c.alias == "live")).all()
+        splits = {row.model: row for row in connection.execute(sa.select(tables.routes))}
+    endpoints = {}
+    for row in live:
+        arms = digests[row.model]
+        split = splits.get(row.model)
+        canary = Arm(split.canary, arms[split.canary]) if split and split.canary else None
+        endpoints[row.model] = Endpoint(
+            Arm(row.number, arms[row.number]), canary, split.share if canary else 0.0, bool(canary and split.paired)
+        )
+    return RouteDocument(generation, endpoints, digests)
+
+
+def publish(database: Database, path: Path) -> int:
+    """Write the document if the one that stands is of another generation or content; gives the generation.
+
+    Raises:
+        StorageUnavailable: it cannot be written; what stood there stays.
+    """
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        document = derive(database)
+        _write(path, msgspec.json.encode(document))
+    return document.generation
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        if path.exists() and path.read_bytes() == content:
+            return
+        draft = path.with_name(f"{path.name}.{new_id()}")
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        raise StorageUnavailable(
+            f"The route document {path} could not be written: {error.strerror}.",
+            todo="See that the disk has room and the folder may be written; it is published again by itself.",
+        ) from error

@@ -1,0 +1,241 @@
+"""One turn of the loop for every model: ingest, close windows, heed alarms, follow runs, advance rollouts.
+
+The worker that has the duty calls `turn` again and again. Every decision is made from what stands in the database,
+so a turn that was killed is simply made again by the next.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+import polars as pl
+import sqlalchemy as sa
+
+from headrace.kernel import tables
+from headrace.kernel.clock import Clock, from_text, parse_duration
+from headrace.kernel.database import Database
+from headrace.kernel.errors import NotFound
+from headrace.kernel.identifiers import new_id
+from headrace.kernel.places import Places
+from headrace.kernel.records import Alarm, Run, Version
+from headrace.monitoring.predictions import Tables
+from headrace.monitoring.reference import MonitorReference
+from headrace.monitoring.windows import Watched, Windows
+from headrace.registry.promotion import Promotions
+from headrace.registry.versions import Versions
+from headrace.retraining.policy import due, rollout_settings, slow_seconds
+from headrace.rollout.rollouts import Rollouts
+from headrace.runtimes.bundle import MONITOR
+from headrace.training.project import ModelSection, Policy
+from headrace.training.runs import Runs
+
+WHO = "policy"
+GRACE = timedelta(seconds=5)
+
+
+class Start(Protocol):
+    """Starts a durable run of a model for a reason."""
+
+    def __call__(self, model: str, reason: str, who: str, run: str) -> str: ...
+
+
+class Rooms(NamedTuple):
+    """What the loop works with."""
+
+    places: Places
+    database: Database
+    versions: Versions
+    promotions: Promotions
+    predictions: Tables
+    windows: Windows
+    rollouts: Rollouts
+    runs: Runs
+    start: Start
+
+
+class Loop:
+    """The loop of one worker; the marks of time it keeps are only a cache of what the tables say."""
+
+    def __init__(self, rooms: Rooms, clock: Clock) -> None:
+        self._rooms = rooms
+        self._clock = clock
+        self._watermarks: dict[str, datetime] = {}
+        self._begins: dict[str, datetime] = {}
+        self._lags: dict[str, timedelta] = {}
+        self._recalled: set[str] = set()
+        self._references: dict[str, tuple[MonitorReference, Any]] = {}
+        self._cron: dict[str, datetime] = {}
+
+    def turn(self) -> None:
+        """Make one turn."""
+        self._rooms.promotions.publish()
+        fresh = self._rooms.predictions.ingest()
+        self._mark(fresh)
+        failed: Exception | None = None
+        for model in self._rooms.versions.models():
+            policy = self._policy(model)
+            try:
+                if policy is not None:
+                    self._turn_model(model, policy)
+            except Exception as error:
+                failed = error
+        if failed is not None:
+            raise failed
+
+    def _turn_model(self, model: str, policy: Policy) -> None:
+        section = policy.settings
+        watched = self._watched(model, section)
+        if watched is not None:
+            self._close(watched)
+            for alarm in self._rooms.windows.unhandled(model):
+                self._heed(alarm, section)
+            self._follow_rollout(model, section)
+        self._on_schedule(model, section)
+        self._follow_runs(model, section)
+
+    def _mark(self, fresh: pl.DataFrame) -> None:
+        """Move each model's watermark to the median moment of the newest batch: one stray moment moves nothing.
+
+        Where a model has a time column, rows that were sent without it have only their arrival, and move nothing.
+        """
+        for part in fresh.partition_by("model"):
+            model = part["model"][0]
+            if self._rooms.versions.get(model).schema.having("time"):
+                part = part.filter(pl.col("moment") != pl.col("time"))
+            median = part["moment"].median()
+            if not isinstance(median, datetime):
+                continue
+            self._watermarks[model] = max(self._watermarks.get(model, median), median)
+            self._begins.setdefault(model, part["moment"].min())  # type: ignore[arg-type]
+            self._lags[model] = abs(part["time"].max() - median)  # type: ignore[operator]
+
+    def _close(self, watched: Watched) -> None:
+        model = watched.model
+        length = parse_duration(watched.references[watched.live.number].window)
+        if model not in self._recalled:
+            self._recall(model)
+            self._recalled.add(model)
+        watermark = self._watermarks.get(model)
+        if watermark is None:
+            return
+        if self._lags.get(model, timedelta.max) < length:
+            watermark = max(watermark, self._clock().replace(tzinfo=None) - GRACE)
+        begin = self._begins.get(model, watermark - length)
+        self._rooms.windows.close_through(watched, watermark, begin)
+
+    def _recall(self, model: str) -> None:
+        """The marks of time as the tables say, for a worker that has just begun."""
+        newest = self._rooms.windows.list(model, limit=1)
+        since = from_text(newest[-1].end).replace(tzinfo=None) if newest else datetime.min  # noqa: DTZ901
+        waiting = self._rooms.predictions.predictions(model, since, datetime.max)  # noqa: DTZ901
+        if waiting.height:
+            self._mark(waiting.filter(pl.col("date") == pl.col("date").max()))
+            self._begins[model] = waiting["moment"].min()  # type: ignore[assignment]
+
+    def _watched(self, model: str, section: ModelSection) -> Watched | None:
+        versions = {v.number: v for v in self._rooms.versions.list(model)}
+        live = next((v for v in versions.values() if "live" in v.aliases), None)
+        rollout = self._rooms.rollouts.running(model)
+        wanted = [live, versions.get(rollout.candidate) if rollout else None, *self._recent(versions)]
+        loaded = {v.number: found for v in wanted if v is not None and (found := self._reference(v)) is not None}
+        if live is None or live.number not in loaded:
+            return None
+        return Watched(
+            model=model,
+            live=live,
+            references={n: found[0] for n, found in loaded.items()},
+            schemas={n: found[1] for n, found in loaded.items()},
+            segments=section.monitor.segment,
+            outcomes_within=parse_duration(section.monitor.outcomes_within),
+            harm_run_length=section.monitor.harm_run_length,
+            drift_run_length=section.monitor.drift_run_length,
+            slow=slow_seconds(section),
+        )
+
+    def _recent(self, versions: dict[int, Version]) -> list[Version]:
+        """The versions whose answers may still be waiting for their outcomes: the last three."""
+        return [versions[number] for number in sorted(versions)[-3:]]
+
+    def _reference(self, version: Version) -> tuple[MonitorReference, Any] | None:
+        if version.digest not in self._references:
+            path = self._rooms.places.bundles / version.digest / MONITOR
+            if not path.exists():
+                return None
+            reference = msgspec.json.decode(path.read_bytes(), type=MonitorReference)
+            self._references[version.digest] = (reference, version.schema)
+        return self._references[version.digest]
+
+    def _heed(self, alarm: Alarm, section: ModelSection) -> None:
+        """Do about an alarm what the policy says: retrain, or only let it be seen."""
+        if alarm.kind not in section.retrain.on or alarm.kind == "data":
+            self._rooms.windows.handle(alarm, "shown; the policy does not retrain on it")
+            return
+        busy = self._busy(alarm.model)
+        if busy:
+            self._rooms.windows.handle(alarm, f"shown; {busy}")
+            return
+        run = f"{alarm.id}-retrain"
+        self._rooms.start(
+            alarm.model, f"alarm {alarm.kind} in the window of {alarm.window[:10]}: {alarm.text}", WHO, run
+        )
+        self._rooms.windows.handle(alarm, f"run {run}")
+
+    def _busy(self, model: str) -> str:
+        if any(run.model == model and run.created_by == WHO for run in self._rooms.runs.unfinished()):
+            return "a retraining is under way"
+        return "a rollout is under way" if self._rooms.rollouts.running(model) else ""
+
+    def _on_schedule(self, model: str, section: ModelSection) -> None:
+        now = self._clock()
+        last = self._cron.setdefault(model, now)
+        line = due(section, last, now)
+        if line is not None and not self._busy(model):
+            self._rooms.start(model, f"schedule {line}", WHO, new_id())
+        self._cron[model] = now
+
+    def _follow_runs(self, model: str, section: ModelSection) -> None:
+        """What became of the policy's own runs: a version that passed its gate is rolled out, any other is left."""
+        for run in self._rooms.runs.list(model, limit=5):
+            if run.created_by != WHO or run.status != "done" or run.version is None:
+                continue
+            version = self._rooms.versions.get(f"{model}@{run.version}")
+            if self._untried(version, run):
+                self._roll_out(version, run, section)
+
+    def _untried(self, version: Version, run: Run) -> bool:
+        gate_passed = version.gate is None or version.gate.passed
+        certified = version.certificate is not None and version.certificate.passed
+        if not gate_passed or not certified or "live" in version.aliases:
+            return False
+        at = tables.rollouts.c
+        with self._rooms.database.read() as connection:
+            query = sa.select(at.id).where(at.model == version.name, at.candidate == version.number)
+            return connection.execute(query).first() is None
+
+    def _roll_out(self, version: Version, run: Run, section: ModelSection) -> None:
+        live = self._live(version.name)
+        if live is None or live > version.number or self._rooms.rollouts.running(version.name):
+            return
+        newest = self._rooms.windows.list(version.name, limit=1)
+        after = newest[-1].start if newest else ""
+        self._rooms.rollouts.begin(version.name, version.number, rollout_settings(section), run.reason, after)
+
+    def _live(self, model: str) -> int | None:
+        try:
+            version = self._rooms.versions.get(model)
+        except NotFound:
+            return None
+        return version.number if "live" in version.aliases else None
+
+    def _follow_rollout(self, model: str, section: ModelSection) -> None:
+        rollout = self._rooms.rollouts.running(model)
+        if rollout is not None:
+            windows = self._rooms.windows.list(model, rollout.candidate)
+            self._rooms.rollouts.advance(rollout, windows, rollout_settings(section))
+
+    def _policy(self, model: str) -> Policy | None:
+        with self._rooms.database.read() as connection:
+            stored = connection.execute(sa.select(tables.models.c.policy).where(tables.models.c.name == model)).scalar()
+        return msgspec.convert(stored, Policy) if stored else None

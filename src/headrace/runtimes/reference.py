@@ -1,0 +1,99 @@
+"""The reference runtime: the fitted Python object itself, unchanged, behind the common words."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headrace.kernel.digests import digest_bytes
+from headrace.kernel.errors import InvalidInput, MissingExtra, NotTrusted
+from headrace.kernel.ports import Answers, Columns
+from headrace.kernel.records import Runtime, Task
+from headrace.kernel.schema import Scalar, Schema
+from headrace.runtimes.bundle import REFERENCE, REPAIR, read_schema, verify_bundle
+from headrace.runtimes.frames import build_frame
+
+
+class ReferenceScorer:
+    """Any object with `predict`, and `predict_proba` where it has one. See `kernel.ports.Scorer`."""
+
+    runtime: Runtime = "reference"
+
+    def __init__(self, fitted: Any, schema: Schema, task: Task, classes: tuple[Scalar, ...]) -> None:
+        self.fitted = fitted
+        self.schema = schema
+        self.task: Task = task
+        self.classes = classes
+
+    def answer(self, columns: Columns, rows: int) -> Answers:
+        """The model's own `predict` and `predict_proba` of `rows` rows."""
+        frame = build_frame(self.schema, columns, rows)
+        predictions = plain(self.fitted.predict(frame))
+        if len(predictions) != rows:
+            raise InvalidInput(
+                f"predict gave {len(predictions)} answers for {rows} rows.",
+                expected="one answer for each row",
+                todo="Correct the predict method of the model.",
+            )
+        if self.task == "regression" or not hasattr(self.fitted, "predict_proba"):
+            return Answers(predictions, None)
+        return Answers(predictions, np.asarray(self.fitted.predict_proba(frame), dtype=np.float64).tolist())
+
+
+def open_bundle(folder: Path, digest: str) -> ReferenceScorer:
+    """The scorer of the bundle in `folder`, which is verified before anything in it is deserialised.
+
+    Raises:
+        NotTrusted: the bundle is not the one that was registered.
+        MissingExtra: a library that the model needs is not installed.
+    """
+    manifest = verify_bundle(folder, digest)
+    content = (folder / REFERENCE).read_bytes()
+    if digest_bytes(content) != manifest.files[REFERENCE]:
+        raise NotTrusted(f"{REFERENCE} in bundle {digest[:12]} was altered.", todo=REPAIR)
+    try:
+        fitted = pickle.loads(content)  # noqa: S301 - its digest was checked above
+    except ImportError as error:
+        raise MissingExtra(
+            f"{manifest.name}@{manifest.version} needs the package {error.name!r}, which is not installed.",
+            todo=f"Install it: pip install {str(error.name).split('.')[0]}; the bundle's environment/ has its version.",
+        ) from error
+    return ReferenceScorer(fitted, read_schema(folder), manifest.task, manifest.classes)
+
+
+def plain(values: Any) -> list[Scalar]:
+    """Predictions as Python values, whatever array or series they came in; an (n, 1) array counts as n values."""
+    array = np.asarray(values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise InvalidInput(
+            f"predict gave an array of shape {array.shape}.",
+            expected="one value for each row",
+            todo="Register a model that answers one value a row.",
+        )
+    return array.tolist()
+
+
+def describe_fitted(fitted: Any, target: list[Scalar] | None) -> tuple[Task, tuple[Scalar, ...]]:
+    """The task and the classes of a fitted object; the target's values tell where the object does not.
+
+    Raises:
+        InvalidInput: the object cannot predict.
+    """
+    if not callable(getattr(fitted, "predict", None)):
+        raise InvalidInput(
+            f"A {type(fitted).__name__} has no method 'predict'.",
+            expected="a fitted object with predict, and predict_proba if it is a classifier",
+            todo="Return or register the fitted model itself.",
+        )
+    classes = getattr(fitted, "classes_", None)
+    if classes is None and target and all(isinstance(value, bool | str) for value in target if value is not None):
+        classes = sorted({value for value in target if value is not None}, key=str)
+    if classes is None:
+        return "regression", ()
+    named = tuple(plain(classes))
+    return ("binary" if len(named) == 2 else "multiclass"), named

@@ -1,0 +1,220 @@
+"""Rows of JSON as columns, typed by the schema: a struct is generated once and msgspec decodes into it."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from headrace.kernel.errors import InvalidInput, SchemaViolation
+from headrace.kernel.ports import Columns
+from headrace.kernel.schema import Column, Scalar, Schema, describe_type
+
+_TYPES: dict[str, Any] = {"boolean": bool, "integer": int | float, "number": float, "string": str, "datetime": datetime}
+_PLACE = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?\Z", re.DOTALL)
+_ROW = re.compile(r"\[(\d+)\]")
+
+
+class Rows(NamedTuple):
+    """Decoded rows: the features as columns, and key and time columns as they were sent (or None)."""
+
+    count: int
+    columns: Columns
+    context: dict[str, list[Scalar]]
+    unknown: int
+
+
+class RowDecoder:
+    """Decodes the native request of one schema: ``{"rows": [{…}, …]}``, or one bare row object."""
+
+    def __init__(self, schema: Schema, most_rows: int = 10_000) -> None:
+        self._schema = schema
+        self._asked = schema.asked
+        self._fields = {f"c{i}": column for i, column in enumerate(self._asked)}
+        strict, lenient = (_row_type(self._asked, forbid) for forbid in (True, False))
+        self._strict = msgspec.json.Decoder(_request_type(strict))
+        self._lenient = msgspec.json.Decoder(_request_type(lenient))
+        self._bare_strict = msgspec.json.Decoder(strict)
+        self._bare_lenient = msgspec.json.Decoder(lenient)
+        self._row = lenient
+        self._most_rows = most_rows
+        self._names = {column.name for column in self._asked}
+
+    def decode(self, body: bytes) -> Rows:
+        """The rows in a request's body.
+
+        Raises:
+            SchemaViolation: a value that breaks the schema, with its row and field.
+            InvalidInput: not JSON, no rows, or too many.
+        """
+        unknown = 0
+        try:
+            try:
+                rows = self._rows(body, self._strict, self._bare_strict)
+            except msgspec.ValidationError as error:
+                if "unknown field" not in str(error):
+                    raise
+                unknown = self._count_unknown(body)
+                rows = self._rows(body, self._lenient, self._bare_lenient)
+        except msgspec.ValidationError as error:
+            raise self._explained(error) from error
+        except msgspec.DecodeError as error:
+            raise InvalidInput(
+                f"The body is not JSON: {error}.",
+                expected='{"rows": [{…}, …]} or one row object',
+                todo="Send a JSON object; NaN and Infinity are not JSON, use null.",
+            ) from error
+        except RecursionError as error:
+            raise _too_deep() from error
+        return self.gather(rows, unknown)
+
+    def convert(self, rows: list[dict[str, Any]]) -> Rows:
+        """The same for row objects that are already Python values.
+
+        Raises:
+            SchemaViolation: a value that breaks the schema, with its row and field.
+        """
+        named = {field: column.name for field, column in self._fields.items()}
+        plain = [{name: _native(row[name]) for name in named.values() if name in row} for row in rows]
+        try:
+            typed = msgspec.convert(plain, list[self._row])  # type: ignore[name-defined]
+        except msgspec.ValidationError as error:
+            raise self._explained(error) from error
+        return self.gather(typed, sum(len(row.keys() - self._names) for row in rows))
+
+    def gather(self, rows: list[Any], unknown: int) -> Rows:
+        """Typed rows as columns, held against what the types alone do not say."""
+        if not 0 < len(rows) <= self._most_rows:
+            raise InvalidInput(
+                f"The request holds {len(rows)} rows.",
+                expected=f"1 to {self._most_rows} rows",
+                todo="Send at least one row; send more in several requests, or score a file.",
+            )
+        columns = {c.name: [getattr(row, f) for row in rows] for f, c in self._fields.items()}
+        for column in self._asked:
+            self._finish(column, columns)
+        features = {column.name: columns.pop(column.name) for column in self._schema.features}
+        return Rows(len(rows), features, columns, unknown)
+
+    def _rows(self, body: bytes, many: Any, bare: Any) -> list[Any]:
+        head = body[:64].lstrip()
+        if head.startswith(b"{") and head[1:].lstrip().startswith(b'"rows"'):
+            return many.decode(body).rows
+        return [bare.decode(body)] if not _is_wrapped(body) else many.decode(body).rows
+
+    def _count_unknown(self, body: bytes) -> int:
+        document = msgspec.json.decode(body)
+        rows = document.get("rows", [document]) if isinstance(document, dict) else []
+        return sum(len(row.keys() - self._names) for row in rows if isinstance(row, dict))
+
+    def _finish(self, column: Column, columns: dict[str, list[Any]]) -> None:
+        values = columns[column.name]
+        if column.type == "datetime":
+            columns[column.name] = [None if v is None else _moment(row, column, v) for row, v in enumerate(values)]
+        if column.role == "key" and any(isinstance(v, int) and abs(v) >= 1 << 63 for v in values):
+            row = next(i for i, v in enumerate(values) if isinstance(v, int) and abs(v) >= 1 << 63)
+            raise _violation(row, column, f"{values[row]} does not fit into 64 bits")
+        if column.type == "integer" and column.role == "feature":
+            columns[column.name] = [_whole(row, column, value) for row, value in enumerate(values)]
+        if column.type == "number" and any(v is not None and not math.isfinite(v) for v in values):
+            row = next(i for i, v in enumerate(values) if v is not None and not math.isfinite(v))
+            raise _violation(row, column, f"{values[row]} is not finite")
+        if self._schema.enforce and column.role == "feature":
+            _enforce(column, values)
+
+    def _explained(self, error: msgspec.ValidationError) -> InvalidInput:
+        found = _PLACE.match(str(error))
+        what, path = (found["what"], found["path"] or "$") if found else (str(error), "$")
+        place = _ROW.search(path)
+        row = int(place[1]) if place else 0
+        name = max((n for n in self._names if path.endswith(f".{n}")), key=len, default="")
+        missing = re.search(r"required field `([^`]*)`", what)
+        name = missing[1] if missing else name
+        column = self._schema.column(name)
+        if column is None:
+            return InvalidInput(
+                f"The request does not have the form that it must have: {what} at {path}.",
+                expected='{"rows": [{…}, …]} or one row object',
+                todo="See the model's OpenAPI document for an example.",
+            )
+        return _violation(row, column, "the field is missing" if missing else _lower(what))
+
+
+def _row_type(asked: tuple[Column, ...], forbid: bool) -> type[Any]:
+    fields: list[Any] = []
+    for i, column in enumerate(asked):
+        optional = column.nullable or column.role != "feature"
+        kind = _TYPES[column.type] if column.role == "feature" else _context_type(column)
+        fields.append((f"c{i}", kind | None, None) if optional else (f"c{i}", kind))
+    names = {f"c{i}": column.name for i, column in enumerate(asked)}
+    return msgspec.defstruct("Row", fields, rename=names, kw_only=True, forbid_unknown_fields=forbid, gc=False)
+
+
+def _context_type(column: Column) -> Any:
+    return str | int | float if column.role == "key" and column.type != "string" else _TYPES[column.type]
+
+
+def _request_type(row: type[Any]) -> type[Any]:
+    return msgspec.defstruct("Request", [("rows", list[row])])
+
+
+def _is_wrapped(body: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(body).get("rows"), list)
+    except (AttributeError, msgspec.DecodeError):
+        return False
+
+
+def _too_deep() -> InvalidInput:
+    return InvalidInput(
+        "The body is nested too deeply.",
+        expected="an object of rows, which hold plain values",
+        todo="Send such an object.",
+    )
+
+
+def _native(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _whole(row: int, column: Column, value: Any) -> int | None:
+    if value is None or (type(value) is int and -(1 << 63) <= value < 1 << 63):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 63:
+        return int(value)
+    raise _violation(row, column, f"{value!r} is not a whole number of 64 bits")
+
+
+def _moment(row: int, column: Column, value: datetime) -> str:
+    try:
+        naive = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+    except OverflowError as error:
+        raise _violation(row, column, f"{value} lies outside the years 1 to 9999 in UTC") from error
+    return naive.isoformat(timespec="microseconds")
+
+
+def _enforce(column: Column, values: list[Any]) -> None:
+    for row, value in enumerate(values):
+        if value is None:
+            continue
+        if column.categories is not None and value not in column.categories:
+            raise _violation(row, column, f"{value!r} was not seen in training, and the schema is enforced")
+        if column.minimum is not None and not column.minimum <= value <= (column.maximum or 0):
+            raise _violation(row, column, f"{value!r} is out of range, and the schema is enforced")
+
+
+def _violation(row: int, column: Column, what: str) -> SchemaViolation:
+    return SchemaViolation(
+        f"Row {row}, field {column.name!r}: {what}.",
+        row=row,
+        field=column.name,
+        expected=describe_type(column),
+        todo="Correct the value and send the request again.",
+    )
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,68 @@
+"""Two runs side by side: data, code, parameters, metrics and time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headrace.kernel.records import Metric, Record, Run
+
+
+class Difference(Record, frozen=True, kw_only=True):
+    """One line of a comparison; `same` where both sides agree."""
+
+    what: str
+    first: str
+    second: str
+    same: bool
+    note: str = ""
+
+
+def compare_runs(first: Run, second: Run) -> list[Difference]:
+    """What differs between two runs, with all parameters and metrics of either."""
+    rows = [
+        _line("version", _version(first), _version(second)),
+        _line("snapshot", first.snapshot[:16], second.snapshot[:16]),
+        _line("code", first.code[:16], second.code[:16]),
+        _line("seconds", _seconds(first), _seconds(second)),
+    ]
+    for name in sorted({*first.params, *second.params}):
+        rows.append(_line(f"param {name}", _text(first.params.get(name)), _text(second.params.get(name))))
+    ours, theirs = _metrics(first), _metrics(second)
+    rows += [_metric(f"metric {name}", ours.get(name), theirs.get(name)) for name in sorted({*ours, *theirs})]
+    return rows
+
+
+def _metrics(run: Run) -> dict[str, Metric]:
+    if run.evaluation is None:
+        return {}
+    found = dict(run.evaluation.metrics)
+    for part in run.evaluation.slices:
+        found |= {f"{name} where {part.column} is {part.value}": metric for name, metric in part.metrics.items()}
+    return found
+
+
+def _metric(what: str, first: Metric | None, second: Metric | None) -> Difference:
+    apart = first is not None and second is not None and (first.high < second.low or second.high < first.low)
+    note = "intervals apart" if apart else ""
+    left, right = _interval(first), _interval(second)
+    return Difference(what=what, first=left, second=right, same=left == right, note=note)
+
+
+def _interval(metric: Metric | None) -> str:
+    return "" if metric is None else f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f})"
+
+
+def _line(what: str, first: str, second: str) -> Difference:
+    return Difference(what=what, first=first, second=second, same=first == second)
+
+
+def _version(run: Run) -> str:
+    return f"{run.model}@{run.version}" if run.version else run.status
+
+
+def _seconds(run: Run) -> str:
+    return f"{(run.ended - run.started).total_seconds():.1f}" if run.started and run.ended else ""
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,169 @@
+"""The process in which a project's own function runs: ``python -m headrace.training.functions STEP FOLDER``.
+
+It reads ``FOLDER/STEP.json``, runs the function on the code that the run began with, and leaves what it made in
+FOLDER, last of all ``STEP.done.json``; or ``STEP.error.json``, where the function raised or gave the wrong thing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from headrace.compiler.storing import stored
+from headrace.data.frames import columns_of, frame_kind, to_polars
+from headrace.data.inference import infer_schema
+from headrace.kernel.errors import HeadraceError, InvalidProject
+from headrace.kernel.schema import Schema
+from headrace.runtimes.frames import build_frame
+from headrace.runtimes.reference import describe_fitted
+
+FAILED = 3
+
+
+class LoadRequest(msgspec.Struct, frozen=True):
+    """Call `function` and leave its table: ``table.arrow`` and ``schema.json``."""
+
+    function: str
+    key: tuple[str, ...]
+    time: str | None
+    target: str
+
+
+class TrainRequest(msgspec.Struct, frozen=True):
+    """Call `function` with the rows in ``train.arrow`` and leave ``fitted.pkl``."""
+
+    function: str
+    schema: Schema
+    params: dict[str, Any]
+    seed: int | None
+    target: str
+
+
+class Trained(msgspec.Struct, frozen=True):
+    """What a training function gave: its task, its classes, the features that it was fitted on."""
+
+    task: str
+    classes: list[Any]
+    features: list[str]
+    seed_used: bool
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The step that loads a dataset."""
+    request = msgspec.json.decode((folder / "load.json").read_bytes(), type=LoadRequest)
+    table = _call(request.function)
+    frame = to_polars(table)
+    schema = infer_schema(table, frame, keys=request.key, time=request.time, target=request.target)
+    frame.write_ipc(folder / "table.arrow")
+    (folder / "schema.json").write_bytes(msgspec.json.encode(schema))
+    return {"rows": frame.height, "columns": frame.width, "frame": frame_kind(table)}
+
+
+def train(folder: Path) -> dict[str, Any]:
+    """The step that trains."""
+    request = msgspec.json.decode((folder / "train.json").read_bytes(), type=TrainRequest)
+    frame = pl.read_ipc(folder / "train.arrow")
+    everything = tuple(msgspec.structs.replace(column, role="feature") for column in request.schema.columns)
+    as_loaded = msgspec.structs.replace(request.schema, columns=everything)
+    native = build_frame(as_loaded, columns_of(frame, as_loaded), frame.height)
+    function = _function(request.function)
+    params, seeded = _params(function, request)
+    fitted = _call(request.function, native, **params)
+    task, classes = describe_fitted(fitted, frame[request.target].unique().to_list())
+    features = _features(fitted, request.schema)
+    (folder / "fitted.pkl").write_bytes(stored(fitted))
+    return msgspec.to_builtins(Trained(task, list(classes), features, seeded))
+
+
+def _features(fitted: Any, schema: Schema) -> list[str]:
+    named = getattr(fitted, "feature_names_in_", None)
+    features = [str(name) for name in named] if named is not None else [c.name for c in schema.features]
+    unknown = set(features) - {column.name for column in schema.columns}
+    if unknown:
+        raise InvalidProject(
+            f"The model was fitted with the column {min(unknown)!r}, which the dataset does not have.",
+            expected=f"columns of the dataset: {', '.join(c.name for c in schema.columns)}",
+            todo="Make new columns in the dataset's load function, or inside the fitted pipeline.",
+        )
+    target = [column.name for column in schema.having("target") if column.name in features]
+    if target:
+        raise InvalidProject(
+            f"The model was fitted with its own target {target[0]!r} among the features.",
+            todo="Drop the target from the frame before fitting.",
+        )
+    return features
+
+
+def _params(function: Any, request: TrainRequest) -> tuple[dict[str, Any], bool]:
+    accepted = inspect.signature(function).parameters
+    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
+    unknown = [name for name in request.params if name not in accepted and not open_ended]
+    if unknown:
+        raise InvalidProject(
+            f"{request.function} does not take the parameter {unknown[0]!r}.",
+            field=unknown[0],
+            expected=f"one of {', '.join(list(accepted)[1:])}",
+            todo="Correct params in headrace.toml or --param, or take it in the function.",
+        )
+    seeded = request.seed is not None and ("seed" in accepted or open_ended) and "seed" not in request.params
+    return {**request.params, **({"seed": request.seed} if seeded else {})}, seeded
+
+
+def _function(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InvalidProject(
+            f"{name} cannot be imported: {error}.",
+            expected="MODULE:FUNCTION beside headrace.toml",
+            todo="Correct the name in headrace.toml, or install the package that is missing.",
+        ) from error
+
+
+def _call(name: str, *args: Any, **params: Any) -> Any:
+    function = _function(name)
+    try:
+        return function(*args, **params)
+    except HeadraceError:
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        traceback.print_exc()
+        raise InvalidProject(
+            f"{name} raised {type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno}).",
+            todo="Mend the function; the whole traceback is in the run's log. Nothing was registered.",
+        ) from error
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process when its worker is gone: another one will do the step again, in the same folder."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(9)
+
+
+def main(step: str, folder: Path) -> int:
+    """Run one step; 0 when it is done, 3 when the project is at fault."""
+    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
+    try:
+        made = {"load": load, "train": train}[step](folder)
+    except HeadraceError as error:
+        (folder / f"{step}.error.json").write_bytes(msgspec.json.encode(error.document()))
+        return FAILED
+    (folder / f"{step}.done.json").write_bytes(msgspec.json.encode(made))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2])))

@@ -1,0 +1,231 @@
+"""The steps of a run as plain functions of what the steps before them made. Each may be done again without harm.
+
+snapshot → train → evaluate → register. The files of a run lie in ``runs/<id>/``; what a step hands on is a small
+JSON document, kept with the run.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import polars as pl
+
+from headrace.data.frames import columns_of
+from headrace.data.snapshots import Snapshots
+from headrace.data.validation import conform
+from headrace.kernel.errors import HeadraceError, InvalidProject, NotFound, StorageUnavailable
+from headrace.kernel.places import Places
+from headrace.kernel.ports import Answers
+from headrace.kernel.records import Evaluation, Lineage, Snapshot, Version
+from headrace.kernel.schema import Schema
+from headrace.registry.environment import record_environment
+from headrace.registry.versions import Registration, Versions
+from headrace.runtimes.reference import ReferenceScorer, open_bundle
+from headrace.training.code import verify_code
+from headrace.training.evaluation import evaluate_frame, hold_out
+from headrace.training.functions import FAILED, LoadRequest, Trained, TrainRequest
+from headrace.training.gate import check_gate
+from headrace.training.runs import Asked, Runs
+
+EXAMPLE_ROWS = 20_000
+Profile = Callable[[ReferenceScorer, pl.DataFrame, pl.DataFrame, Answers, Asked], bytes]
+"""What the monitor will compare with: (scorer, training rows, test rows, answers to the test rows, run) -> JSON."""
+
+
+class Rooms(NamedTuple):
+    """What the steps work with; `profile` comes from the monitoring room."""
+
+    places: Places
+    snapshots: Snapshots
+    versions: Versions
+    runs: Runs
+    profile: Profile
+
+
+def snapshot(rooms: Rooms, run: str, asked: Asked) -> dict[str, Any]:
+    """Load the dataset by the project's function and keep it."""
+    dataset, settings = asked.policy.dataset, asked.policy.settings
+    folder = _folder(rooms, run)
+    request = LoadRequest(dataset.load, dataset.key, dataset.time, settings.target)
+    _call(rooms, folder, "load", request, asked)
+    frame = pl.read_ipc(folder / "table.arrow")
+    schema = msgspec.json.decode((folder / "schema.json").read_bytes(), type=Schema)
+    taken = rooms.snapshots.keep(settings.dataset, frame, schema, asked.who)
+    (folder / "schema.json").write_bytes(msgspec.json.encode(taken.schema))
+    rooms.runs.update(run, snapshot=taken.digest)
+    return {"snapshot": taken.digest, "note": f"{taken.rows:,} rows, digest {taken.digest[:12]}"}
+
+
+def train(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any]) -> dict[str, Any]:
+    """Train by the project's function on the rows that are not held out."""
+    folder = _folder(rooms, run)
+    taken = _snapshot(rooms, folder, made)
+    training, _ = _parts(rooms, taken, asked)
+    training.write_ipc(folder / "train.arrow")
+    settings = asked.policy.settings
+    params = {**settings.params, **asked.params}
+    request = TrainRequest(settings.train, taken.schema, params, settings.seed, settings.target)
+    trained = _call(rooms, folder, "train", request, asked)
+    (folder / "train.arrow").unlink(missing_ok=True)
+    return {"trained": trained, "note": f"{training.height:,} rows, {len(trained['features'])} features"}
+
+
+def evaluate(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any]) -> dict[str, Any]:
+    """Evaluate on the held-out rows, beside the live version, and hold the result against the gate."""
+    folder = _folder(rooms, run)
+    taken = _snapshot(rooms, folder, made)
+    training, test = _parts(rooms, taken, asked)
+    settings, time = asked.policy.settings, asked.policy.dataset.time
+    scorer = _scorer(folder, taken, made)
+    found, answers = evaluate_frame(scorer, test, settings.target, settings.slices, time)
+    live = _live(rooms, asked)
+    beside = None if live is None else _evaluate_live(rooms, live, test, asked)
+    gate = check_gate(settings.gate, found, beside)
+    labelled = test.filter(pl.col(settings.target).is_not_null())
+    (folder / "monitor.json").write_bytes(rooms.profile(scorer, training, labelled, answers, asked))
+    rooms.runs.update(run, evaluation=found, gate=gate)
+    note = ", ".join(f"{name} {metric.value:.4f}" for name, metric in found.metrics.items())
+    return {"gate": gate.passed, "live": live.reference if live else None, "note": note}
+
+
+def register(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any]) -> dict[str, Any]:
+    """Make the version: bundle, golden rows, certificate."""
+    folder = _folder(rooms, run)
+    taken = _snapshot(rooms, folder, made)
+    training, _ = _parts(rooms, taken, asked)
+    scorer = _scorer(folder, taken, made)
+    record = rooms.runs.get(run)
+    example = conform(training.tail(EXAMPLE_ROWS), scorer.schema)
+    settings = asked.policy.settings
+    version = rooms.versions.register(
+        Registration(
+            model=asked.policy.model,
+            fitted=scorer.fitted,
+            schema=scorer.schema,
+            task=scorer.task,
+            classes=scorer.classes,
+            example=columns_of(example, scorer.schema),
+            example_rows=example.height,
+            params={**settings.params, **asked.params, "seed": settings.seed},
+            lineage=Lineage(
+                run=run,
+                snapshot=taken.digest,
+                dataset=taken.dataset,
+                code=asked.code,
+                commit=asked.commit,
+                project=asked.project,
+            ),
+            environment=record_environment({"OMP_NUM_THREADS": str(settings.threads)}),
+            evaluation=record.evaluation,
+            gate=record.gate,
+            monitor=(folder / "monitor.json").read_bytes(),
+            code=rooms.places.code / asked.code,
+            who=asked.who,
+        )
+    )
+    rooms.runs.update(run, version=version.number)
+    return {"version": version.reference, "note": f"{version.reference}, {_certified(version)}"}
+
+
+def _certified(version: Version) -> str:
+    certificate = version.certificate
+    if certificate is None or not certificate.passed:
+        return "certificate NOT passed"
+    return f"certificate passed on {certificate.rows} golden rows"
+
+
+def _folder(rooms: Rooms, run: str) -> Path:
+    folder = rooms.places.runs / run
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageUnavailable(
+            f"The run's folder {folder} cannot be made: {error.strerror}.", todo="See that the disk may be written."
+        ) from error
+    return folder
+
+
+def _snapshot(rooms: Rooms, folder: Path, made: dict[str, Any]) -> Snapshot:
+    schema = msgspec.json.decode((folder / "schema.json").read_bytes(), type=Schema)
+    return msgspec.structs.replace(rooms.snapshots.get(made["snapshot"]), schema=schema)
+
+
+def _parts(rooms: Rooms, taken: Snapshot, asked: Asked) -> tuple[pl.DataFrame, pl.DataFrame]:
+    settings = asked.policy.settings
+    frame = rooms.snapshots.read(taken)
+    return hold_out(frame, settings.split, asked.policy.dataset.time, settings.seed or 0)
+
+
+def _scorer(folder: Path, taken: Snapshot, made: dict[str, Any]) -> ReferenceScorer:
+    trained = msgspec.convert(made["trained"], Trained)
+    fitted = pickle.loads((folder / "fitted.pkl").read_bytes())  # noqa: S301 - written by this run's own process
+    features = [taken.schema.column(name) for name in trained.features]
+    columns = tuple(msgspec.structs.replace(column, role="feature") for column in features if column is not None)
+    schema = msgspec.structs.replace(taken.schema, columns=columns + taken.schema.having("key", "time"))
+    return ReferenceScorer(fitted, schema, trained.task, tuple(trained.classes))  # type: ignore[arg-type]
+
+
+def _live(rooms: Rooms, asked: Asked) -> Version | None:
+    try:
+        version = rooms.versions.get(asked.policy.model)
+    except NotFound:
+        return None
+    return version if "live" in version.aliases else None
+
+
+def _evaluate_live(rooms: Rooms, live: Version, test: pl.DataFrame, asked: Asked) -> Evaluation:
+    scorer = open_bundle(rooms.places.bundles / live.digest, live.digest)
+    settings = asked.policy.settings
+    return evaluate_frame(scorer, test, settings.target, (), asked.policy.dataset.time)[0]
+
+
+def _call(rooms: Rooms, folder: Path, step: str, request: Any, asked: Asked) -> dict[str, Any]:
+    """Run a project's function in a process of its own, on the run's own code, with its thread count."""
+    for leftover in (f"{step}.done.json", f"{step}.error.json"):
+        (folder / leftover).unlink(missing_ok=True)
+    (folder / f"{step}.json").write_bytes(msgspec.json.encode(request))
+    threads = str(asked.policy.settings.threads)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(verify_code(rooms.places.code / asked.code, asked.code)),
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+    }
+    log = folder / f"{step}.log"
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "headrace.training.functions", step, str(folder.resolve())]
+        cwd = asked.root if Path(asked.root).is_dir() else folder
+        done = subprocess.run(command, cwd=cwd, env=environment, stdout=output, stderr=output, check=False)
+    if done.returncode == FAILED:
+        raise rebuilt(msgspec.json.decode((folder / f"{step}.error.json").read_bytes()))
+    if done.returncode:
+        raise InvalidProject(
+            f"The process of step {step} ended with code {done.returncode}: {_last_line(log)}",
+            todo=f"See {log.name} in the run's folder; a killed process often means too little memory.",
+        )
+    return msgspec.json.decode((folder / f"{step}.done.json").read_bytes())
+
+
+def rebuilt(document: dict[str, Any]) -> HeadraceError:
+    """An error that another process wrote down."""
+    kinds = {cls.kind: cls for cls in _descendants(HeadraceError)}
+    rest = {name: document.get(name) for name in ("row", "field", "expected")}
+    return kinds.get(document["kind"], HeadraceError)(document["error"], todo=document.get("todo", ""), **rest)
+
+
+def _descendants(cls: type[HeadraceError]) -> list[type[HeadraceError]]:
+    return [d for child in cls.__subclasses__() for d in (child, *_descendants(child))]
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1][-300:] if lines else "it printed nothing."

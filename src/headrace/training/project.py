@@ -1,0 +1,284 @@
+"""headrace.toml, decoded strictly: an unknown key or a wrong type names the file, the line and what was expected."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from croniter import croniter
+
+from headrace.kernel.clock import parse_duration
+from headrace.kernel.errors import InvalidInput, InvalidProject
+from headrace.kernel.identifiers import check_name
+
+FILE = "headrace.toml"
+Share = Annotated[float, msgspec.Meta(gt=0, le=100)]
+Function = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the project file."""
+
+
+class ProjectSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[project]``."""
+
+    name: str
+
+
+class DatasetSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[dataset.NAME]``: `load` is ``module:function``, which returns a frame or paths."""
+
+    load: Function
+    key: tuple[str, ...] = ()
+    time: str | None = None
+
+
+class Split(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How rows are held out: the last ones by time (a duration such as ``30d``), or a random share."""
+
+    by: Literal["time", "random"]
+    test: str | Annotated[float, msgspec.Meta(gt=0, lt=1)]
+
+
+class MetricRule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a gate asks of one metric."""
+
+    min: float | None = None
+    max: float | None = None
+    slice_min: float | None = None
+    not_below_live_by: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+
+class Guard(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What sends a rollout back: failed answers, a slow tail, or a loss above the live version's by `harm`."""
+
+    errors: bool = True
+    p99_latency: str | None = None
+    harm: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.02
+
+
+class RolloutSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[model.NAME.rollout]``: the steps in percent of traffic, and the least number of windows of evidence."""
+
+    steps: Annotated[tuple[Share, ...], msgspec.Meta(min_length=1)] = (1, 5, 25, 50, 100)
+    guard: Guard = Guard()
+    windows: Annotated[int, msgspec.Meta(ge=1)] = 14
+
+
+class MonitorSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[model.NAME.monitor]``: `*_run_length` is the mean number of quiet windows between false alarms."""
+
+    window: str = "1d"
+    segment: tuple[str, ...] = ()
+    outcomes_within: str = "30d"
+    harm_run_length: Annotated[float, msgspec.Meta(gt=1)] = 365.0
+    drift_run_length: Annotated[float, msgspec.Meta(gt=1)] = 10_000.0
+
+
+class RetrainSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[model.NAME.retrain]``: kinds of alarms, ``data`` for a changed dataset, or a cron line."""
+
+    on: tuple[str, ...] = ()
+
+
+class ModelSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[model.NAME]``. `gate` maps metrics to rules; its `slices` name columns to evaluate apart."""
+
+    dataset: str
+    target: str
+    train: Function
+    params: dict[str, Any] = {}
+    seed: int | None = None
+    threads: Annotated[int, msgspec.Meta(ge=1)] = 2
+    split: Split | None = None
+    gate: dict[str, MetricRule] = {}
+    slices: tuple[str, ...] = ()
+    rollout: RolloutSection = RolloutSection()
+    monitor: MonitorSection = MonitorSection()
+    retrain: RetrainSection = RetrainSection()
+
+
+class Policy(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one run or the loop needs to know of a project: one model and its dataset."""
+
+    model: str
+    settings: ModelSection
+    dataset: DatasetSection
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """A project file, decoded."""
+
+    root: Path
+    name: str
+    datasets: dict[str, DatasetSection]
+    models: dict[str, ModelSection]
+
+    def policy(self, model: str | None) -> Policy:
+        """The policy of one model; None where there is only one.
+
+        Raises:
+            InvalidProject: no such model, or several and none was named.
+        """
+        if model is None and len(self.models) != 1:
+            raise InvalidProject(
+                f"{self.root / FILE} has {len(self.models)} models: {', '.join(self.models)}.",
+                expected="the name of one",
+                todo="Say which: headrace run MODEL.",
+            )
+        name = next(iter(self.models)) if model is None else model
+        if name not in self.models:
+            raise InvalidProject(
+                f"{self.root / FILE} has no model {name!r}.",
+                expected=f"one of {', '.join(self.models)}",
+                todo=f"Correct the name, or add a table [model.{name}].",
+            )
+        settings = self.models[name]
+        return Policy(model=name, settings=settings, dataset=self.datasets[settings.dataset])
+
+
+def read_project(folder: Path) -> Project:
+    """The project in `folder`.
+
+    Raises:
+        InvalidProject: there is none, or its file is wrong somewhere.
+    """
+    path = folder / FILE
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise InvalidProject(
+            f"There is no {FILE} in {folder.resolve()}.",
+            todo="Go to the project's folder, name it with --project, or make one with 'headrace init DIR'.",
+        ) from error
+    return decode_project(text, folder)
+
+
+def decode_project(text: str, folder: Path) -> Project:
+    """The project whose file holds `text`.
+
+    Raises:
+        InvalidProject: where it is wrong, with the line.
+    """
+    where = _Where(folder / FILE, text)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidProject(f"{folder / FILE} is not TOML: {error}.", todo="Mend the line that it names.") from error
+    unknown = raw.keys() - {"project", "dataset", "model"}
+    if unknown:
+        raise where.error([min(unknown)], f"unknown table {min(unknown)!r}", "project, dataset.NAME or model.NAME")
+    section = where.convert(["project"], raw.get("project", {}), ProjectSection)
+    datasets = {n: where.convert(["dataset", n], d, DatasetSection) for n, d in raw.get("dataset", {}).items()}
+    models = {n: _model(where, n, dict(m)) for n, m in raw.get("model", {}).items()}
+    for name, model in models.items():
+        if model.dataset not in datasets:
+            known = ", ".join(datasets) or "none is declared"
+            raise where.error(["model", name, "dataset"], f"unknown dataset {model.dataset!r}", f"one of: {known}")
+    return Project(root=folder.resolve(), name=section.name, datasets=datasets, models=models)
+
+
+def _model(where: _Where, name: str, raw: dict[str, Any]) -> ModelSection:
+    place = ["model", name]
+    try:
+        check_name(name)
+    except InvalidInput as error:
+        raise where.error(place, error.text, error.expected or "") from error
+    gate = raw.get("gate")
+    if isinstance(gate, dict) and "slices" in gate:
+        raw["slices"] = gate["slices"]
+        raw["gate"] = {key: rule for key, rule in gate.items() if key != "slices"}
+    model = where.convert(place, raw, ModelSection)
+    durations = {
+        ("monitor", "window"): model.monitor.window,
+        ("monitor", "outcomes_within"): model.monitor.outcomes_within,
+        ("rollout", "guard", "p99_latency"): model.rollout.guard.p99_latency,
+        ("split", "test"): model.split.test if model.split and model.split.by == "time" else None,
+    }
+    for keys, duration in durations.items():
+        if duration is not None:
+            where.duration([*place, *keys], duration)
+    if model.split is not None and model.split.by == "random" and isinstance(model.split.test, str):
+        raise where.error(
+            [*place, "split"], f"test is {model.split.test!r}", 'a share of the rows, such as 0.2, by "random"'
+        )
+    if model.split is not None and model.split.by == "time" and not isinstance(model.split.test, str):
+        raise where.error([*place, "split"], f"test is {model.split.test!r}", 'a duration, such as "30d", by "time"')
+    _check_retrain(where, place, model)
+    return model
+
+
+def _check_retrain(where: _Where, place: list[str], model: ModelSection) -> None:
+    for trigger in model.retrain.on:
+        cron = len(trigger.split()) == 5 and croniter.is_valid(trigger)
+        if trigger not in ("harm", "drift", "data") and not cron:
+            raise where.error(
+                [*place, "retrain", "on"],
+                f"unknown trigger {trigger!r}",
+                "harm, drift, data or a cron line of five fields",
+            )
+
+
+class _Where:
+    """Finds the line of a key, so that an error can name it."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._lines = text.splitlines()
+
+    def convert(self, place: list[str], raw: Any, kind: Any) -> Any:
+        try:
+            return msgspec.convert(raw, kind)
+        except msgspec.ValidationError as error:
+            what, _, path = str(error).partition(" - at `$")
+            keys = [key for key in re.split(r"[.\[\]`]+", path) if key and not key.isdigit() and key != "..."]
+            named = re.search(r"field `([^`]*)`", what)
+            if "unknown field" in what and named:
+                expected = ", ".join(_fields(kind, keys))
+                raise self.error(
+                    [*place, *keys, named[1]], f"unknown key {named[1]!r}", f"one of {expected}"
+                ) from error
+            raise self.error([*place, *keys], what[:1].lower() + what[1:], "") from error
+
+    def duration(self, place: list[str], text: object) -> None:
+        try:
+            parse_duration(str(text))
+        except InvalidInput as error:
+            raise self.error(place, error.text.rstrip("."), error.expected or "") from error
+
+    def error(self, place: list[str], what: str, expected: str) -> InvalidProject:
+        line = self._line(place)
+        at = f"{self._path}, line {line}" if line else str(self._path)
+        return InvalidProject(
+            f"{at}: [{'.'.join(place)}]: {what}.",
+            field=".".join(place),
+            expected=expected or None,
+            todo="Correct the file.",
+        )
+
+    def _line(self, place: list[str]) -> int | None:
+        best, table = None, ""
+        for number, line in enumerate(self._lines, start=1):
+            header = re.match(r"\s*\[+([^\]]+)\]+", line)
+            if header and "=" not in line.split("]")[0]:
+                table = re.sub(r"[\s\"']", "", header[1])
+                best = number if ".".join(place) == table else best
+                continue
+            key = re.match(r"\s*[\"']?([\w.-]+)[\"']?\s*=", line)
+            if key and (
+                f"{table}.{key[1]}" == ".".join(place) or (key[1] in place and ".".join(place).startswith(table))
+            ):
+                best = number
+        return best
+
+
+def _fields(kind: Any, keys: list[str]) -> list[str]:
+    for key in keys:
+        fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        found = [t for t in getattr(fields.get(key), "__args__", [fields.get(key)]) if hasattr(t, "__struct_fields__")]
+        kind = found[0] if found else kind
+    return list(kind.__struct_fields__)

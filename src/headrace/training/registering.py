@@ -1,0 +1,84 @@
+"""From a notebook to a version in one call: a fitted object and an example of its rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from headrace.data.frames import columns_of, to_polars
+from headrace.data.inference import infer_schema
+from headrace.data.validation import conform
+from headrace.kernel.errors import InvalidInput
+from headrace.kernel.identifiers import check_name, new_id
+from headrace.kernel.records import Evaluation, Lineage, Version
+from headrace.kernel.schema import Schema
+from headrace.registry.environment import record_environment
+from headrace.registry.versions import Registration, Versions
+from headrace.runtimes.reference import ReferenceScorer, describe_fitted
+from headrace.training.evaluation import evaluate_frame
+
+
+def register_fitted(
+    versions: Versions, model: str, fitted: Any, example: Any, target: str | None, holdout: Any, who: str
+) -> Version:
+    """Make a version of a fitted object.
+
+    Args:
+        example: rows as the model was fitted with, of the same kind of frame; with or without the target.
+        holdout: labelled rows that it has not seen, for metrics; needs `target`.
+
+    Raises:
+        InvalidInput: the object cannot predict, the example is no table or lacks a column.
+    """
+    check_name(model)
+    frame = to_polars(example)
+    features = getattr(fitted, "feature_names_in_", None)
+    named = target if target in frame.columns else None
+    schema = infer_schema(example, frame, target=named)
+    schema = schema.for_model(_features(fitted, schema, features))
+    task, classes = describe_fitted(fitted, frame[named].unique().to_list() if named else None)
+    rows = conform(frame, schema)
+    return versions.register(
+        Registration(
+            model=model,
+            fitted=fitted,
+            schema=schema,
+            task=task,
+            classes=classes,
+            example=columns_of(rows, schema),
+            example_rows=rows.height,
+            params={},
+            who=who,
+            lineage=Lineage(run=new_id()),
+            environment=record_environment({}),
+            evaluation=_evaluation(ReferenceScorer(fitted, schema, task, classes), holdout, target),
+        )
+    )
+
+
+def _features(fitted: Any, schema: Schema, named: Any) -> tuple[str, ...]:
+    if named is None:
+        return tuple(column.name for column in schema.features)
+    missing = [str(name) for name in named if schema.column(str(name)) is None]
+    if missing:
+        raise InvalidInput(
+            f"The example lacks the column {missing[0]!r}, which the model was fitted with.",
+            field=missing[0],
+            expected=f"the columns {', '.join(map(str, named))}",
+            todo="Pass rows of the frame that the model was fitted with.",
+        )
+    return tuple(str(name) for name in named)
+
+
+def _evaluation(scorer: ReferenceScorer, holdout: Any, target: str | None) -> Evaluation | None:
+    if holdout is None:
+        return None
+    frame = to_polars(holdout)
+    if target is None or target not in frame.columns:
+        raise InvalidInput(
+            f"The holdout has no target column {target!r}.",
+            expected=f"one of {', '.join(frame.columns)}",
+            todo="Name the target: target='COLUMN'.",
+        )
+    return evaluate_frame(scorer, frame.filter(pl.col(target).is_not_null()), target, (), None)[0]

@@ -1,0 +1,128 @@
+"""Starting runs: the project's code and policy are kept, the run is entered, and the workers are told."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from headrace.audit.log import AuditLog
+from headrace.kernel import tables
+from headrace.kernel.clock import Clock
+from headrace.kernel.database import Database
+from headrace.kernel.digests import canonical
+from headrace.kernel.errors import InvalidInput, NotFound, StorageUnavailable
+from headrace.kernel.identifiers import new_id
+from headrace.kernel.places import Places
+from headrace.registry.versions import ensure_model
+from headrace.training import durable
+from headrace.training.code import commit_of, keep_code
+from headrace.training.project import Policy, read_project
+from headrace.training.runs import Asked, Runs
+
+MOST_TRIALS = 200
+
+
+class Starter:
+    """Starts the runs of a workspace."""
+
+    def __init__(self, places: Places, database: Database, audit: AuditLog, clock: Clock, runs: Runs) -> None:
+        self._places = places
+        self._database = database
+        self._audit = audit
+        self._clock = clock
+        self._runs = runs
+
+    def from_project(
+        self,
+        folder: Path,
+        model: str | None,
+        params: dict[str, Any],
+        sweep: dict[str, list[Any]],
+        who: str,
+        reason: str,
+    ) -> str:
+        """Start a run of a project as it is now; its policy becomes the model's. Gives the run's id.
+
+        Raises:
+            InvalidProject: headrace.toml is wrong.
+            InvalidInput: the sweep is empty or too large.
+        """
+        project = read_project(folder)
+        policy = project.policy(model)
+        trials = list(itertools.product(*sweep.values()))
+        if sweep and not 1 <= len(trials) <= MOST_TRIALS:
+            raise InvalidInput(
+                f"The sweep has {len(trials)} trials.", expected=f"1 to {MOST_TRIALS}", todo="Name fewer values."
+            )
+        code = keep_code(project.root, self._places.code)
+        asked = Asked(
+            policy=policy,
+            kind="sweep" if sweep else "train",
+            params=params,
+            sweep=sweep,
+            reason=reason,
+            who=who,
+            code=code,
+            root=str(project.root),
+            commit=commit_of(project.root),
+            project=project.name,
+        )
+        self._keep_policy(policy, code, str(project.root), who)
+        return self._enter(asked, new_id())
+
+    def again(self, model: str, reason: str, who: str, run: str) -> str:
+        """Start a run of a model by its kept policy and code, on the data as it is now.
+
+        Raises:
+            NotFound: the model was never run from a project.
+        """
+        at = tables.models.c
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(tables.models).where(at.name == model)).first()
+        if row is None or not row.policy:
+            raise NotFound(
+                f"{model} was not made by a project, so it cannot be run again.", todo="Run it from a project."
+            )
+        policy = msgspec.convert(row.policy, Policy)
+        return self._enter(Asked(policy=policy, reason=reason, who=who, code=row.code, root=row.root), run)
+
+    def reconcile(self) -> None:
+        """Hand over again what was entered and, after a crash, not handed over."""
+        for run in self._runs.unfinished():
+            path = self._document(run.id)
+            if run.status == "queued" and not run.parent and path.exists():
+                durable.enqueue(self._places.durable, run.id, msgspec.json.decode(path.read_bytes(), type=Asked))
+
+    def _enter(self, asked: Asked, run: str) -> str:
+        path = self._document(run)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_suffix(".draft")
+            draft.write_bytes(msgspec.json.encode(asked))
+            draft.replace(path)
+        except OSError as error:
+            raise StorageUnavailable(
+                f"The run's folder {path.parent} cannot be written: {error.strerror}.",
+                todo="See that the disk has room and the folder may be written; nothing was started.",
+            ) from error
+        self._runs.add(asked, run=run)
+        durable.enqueue(self._places.durable, run, asked)
+        return run
+
+    def _document(self, run: str) -> Path:
+        return self._places.runs / run / "asked.json"
+
+    def _keep_policy(self, policy: Policy, code: str, root: str, who: str) -> None:
+        at = tables.models.c
+        document = msgspec.to_builtins(policy)
+        with self._audit.change() as change:
+            ensure_model(change.connection, policy.model, self._clock())
+            here = at.name == policy.model
+            before = change.connection.execute(sa.select(tables.models).where(here)).one()
+            if canonical(before.policy) != canonical(document):
+                change.entry(who, "policy", policy.model, policy=document)
+            change.connection.execute(tables.models.update().where(here).values(policy=document, code=code, root=root))

@@ -1,0 +1,271 @@
+"""The composition root: it wires the rooms of one workspace and gives each verb its way in."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from headrace import settings
+from headrace.audit.log import AuditLog
+from headrace.audit.signing import open_signer
+from headrace.compiler.golden import answers_frame
+from headrace.data.frames import columns_of, to_polars
+from headrace.data.snapshots import Snapshots
+from headrace.data.validation import conform
+from headrace.kernel.clock import Clock, utc_now
+from headrace.kernel.database import open_database
+from headrace.kernel.errors import RunFailed, StorageUnavailable, Unavailable
+from headrace.kernel.identifiers import new_id
+from headrace.kernel.places import Places
+from headrace.kernel.ports import Scorer
+from headrace.kernel.records import AuditEntry, AuditReport, Certificate, Run, Version
+from headrace.monitoring.predictions import Tables
+from headrace.monitoring.reference import build_reference
+from headrace.monitoring.trace import trace
+from headrace.monitoring.windows import Windows
+from headrace.registry.forms import installed_forms
+from headrace.registry.promotion import Promotions
+from headrace.registry.versions import Versions
+from headrace.retraining.loop import Loop
+from headrace.retraining.loop import Rooms as LoopRooms
+from headrace.retraining.status import loop_progress, loop_status
+from headrace.rollout.rollouts import Rollouts
+from headrace.runtimes.reference import open_bundle
+from headrace.serving.decoding import RowDecoder
+from headrace.training.comparison import Difference, compare_runs
+from headrace.training.leases import Leases
+from headrace.training.pipeline import Rooms as PipelineRooms
+from headrace.training.pipeline import rebuilt
+from headrace.training.registering import register_fitted
+from headrace.training.runs import Asked, Runs
+from headrace.training.starting import Starter
+
+Progress = Callable[[Run], None]
+POLL_SECONDS = 0.1
+MOST_STARTS = 3
+
+
+def open(url: str | Path | None = None, *, clock: Clock = utc_now) -> Workspace:  # noqa: A001
+    """The workspace in a folder, made where there is none; by default ``./.headrace`` or ``HEADRACE_WORKSPACE``.
+
+    Raises:
+        StorageUnavailable: the folder cannot be made or written.
+        WorkspaceTooNew: a later Headrace wrote it.
+    """
+    root = settings.workspace_folder(url).absolute()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / f".probe-{time.monotonic_ns()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        raise StorageUnavailable(
+            f"The workspace {root} cannot be written: {error.strerror}.",
+            todo="Free some room on the disk."
+            if full
+            else "Give write permission, or name another folder with --workspace.",
+        ) from error
+    return Workspace(Places(root), clock)
+
+
+class Workspace:
+    """One workspace. See the verbs in the README; each says what it raises in its own room."""
+
+    def __init__(self, places: Places, clock: Clock) -> None:
+        self.places = places
+        self.clock = clock
+        self.database = open_database(places.database)
+        self.audit_log = AuditLog(self.database, open_signer(places.audit_key), places.audit_head, clock)
+        self.snapshots = Snapshots(places.datasets, self.database, self.audit_log, clock)
+        self.version_store = Versions(places, self.database, self.audit_log, clock, installed_forms)
+        self.promotions = Promotions(places, self.database, self.audit_log, clock, self.version_store)
+        self.run_store = Runs(self.database, self.audit_log, clock)
+        self.starter = Starter(places, self.database, self.audit_log, clock, self.run_store)
+        self.tables = Tables(places, clock)
+        self.windows = Windows(self.database, self.audit_log, clock, self.tables)
+        self.rollouts = Rollouts(self.database, self.audit_log, clock, self.version_store, self.promotions)
+        self.leases = Leases(self.database, clock)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def run(
+        self,
+        model: str | None = None,
+        *,
+        project: str | Path = ".",
+        sweep: dict[str, list[Any]] | None = None,
+        progress: Progress | None = None,
+        reason: str = "asked for",
+        **params: Any,
+    ) -> Version:
+        """Run a project's pipeline durably and wait for the version; a worker is started where none lives."""
+        run = self.start_run(model, project=project, sweep=sweep, reason=reason, **params)
+        return self.wait(run, progress)
+
+    def start_run(
+        self,
+        model: str | None = None,
+        *,
+        project: str | Path = ".",
+        sweep: dict[str, list[Any]] | None = None,
+        reason: str = "asked for",
+        **params: Any,
+    ) -> str:
+        """Start a run and give its id; the workers do the rest."""
+        return self.starter.from_project(Path(project), model, params, sweep or {}, settings.who(), reason)
+
+    def again(self, model: str, reason: str = "asked for") -> str:
+        """Start a run of a model by its kept policy and code, on the data as it is now; gives its id."""
+        return self.starter.again(model, reason, settings.who(), new_id())
+
+    def wait(self, run: str, progress: Progress | None = None) -> Version:
+        """Wait for a run to end; its version, or RunFailed (or what the project did wrong)."""
+        worker = None if self.leases.living() else self._start_worker()
+        starts = 1
+        try:
+            while True:
+                found = self.run_store.get(run)
+                if progress is not None:
+                    progress(found)
+                if found.status not in ("queued", "running"):
+                    return self._ended(found)
+                if worker is not None and worker.poll() is not None and not self.leases.living():
+                    if starts == MOST_STARTS:
+                        raise Unavailable(
+                            f"The worker ended {starts} times without finishing run {run}.",
+                            todo=f"See {self.places.logs / 'worker.log'}; the run goes on with 'headrace worker'.",
+                        )
+                    worker, starts = self._start_worker(), starts + 1
+                time.sleep(POLL_SECONDS)
+        finally:
+            if worker is not None:
+                worker.terminate()
+                worker.wait()
+
+    def register(
+        self, model: str, fitted: Any, *, example: Any, target: str | None = None, holdout: Any = None
+    ) -> Version:
+        """Make a version of a fitted object, from a notebook."""
+        return register_fitted(self.version_store, model, fitted, example, target, holdout, settings.who())
+
+    def models(self) -> list[str]:
+        """The names of all models."""
+        return self.version_store.models()
+
+    def versions(self, model: str) -> list[Version]:
+        """The versions of a model, newest first."""
+        return self.version_store.list(model)
+
+    def version(self, reference: str) -> Version:
+        """One version: ``m@3``, or ``m`` for the live one."""
+        return self.version_store.get(reference)
+
+    def certify(self, reference: str) -> Certificate:
+        """Run a version's certificate again over the forms installed here."""
+        return self.version_store.certify(reference, settings.who())
+
+    def promote(self, reference: str, alias: str = "live", why: str = "asked for") -> Version:
+        """Point an alias at a version that passed its gate and its certificate."""
+        return self.promotions.promote(reference, alias, settings.who(), why)
+
+    def rollback(self, model: str, why: str = "asked for") -> Version:
+        """Point `live` back at the version before."""
+        return self.promotions.rollback(model, settings.who(), why)
+
+    def predict(self, reference: str, rows: Any) -> pl.DataFrame:
+        """Answers to rows (a frame, row objects, a path): `prediction`, and `probability.<class>` of classifiers."""
+        version = self.version_store.get(reference)
+        scorer: Scorer = open_bundle(self.places.bundles / version.digest, version.digest)
+        if isinstance(rows, dict) or (isinstance(rows, list) and rows and isinstance(rows[0], dict)):
+            decoded = RowDecoder(scorer.schema, sys.maxsize).convert([rows] if isinstance(rows, dict) else rows)
+            return answers_frame(scorer.answer(decoded.columns, decoded.count), scorer.classes)
+        frame = conform(to_polars(rows, text=True), scorer.schema)
+        return answers_frame(scorer.answer(columns_of(frame, scorer.schema), frame.height), scorer.classes)
+
+    def record_outcomes(self, table: Any) -> int:
+        """Keep outcomes: `prediction_id` or key columns, `outcome`, and `time`."""
+        return self.tables.accept_outcomes(table, self.clock())
+
+    def trace(self, prediction: str) -> dict[str, Any]:
+        """Everything behind one prediction."""
+        return trace(prediction, self.tables, self.version_store, self.promotions, self.run_store.get)
+
+    def status(self, model: str) -> dict[str, Any]:
+        """The loop of a model as it stands."""
+        return loop_status(self.loop_rooms(), model)
+
+    def progress(self, model: str) -> dict[str, Any]:
+        """How far the loop is, cheaply: the end of the last closed window, runs and rollout under way."""
+        return loop_progress(self.loop_rooms(), model)
+
+    def audit(self, limit: int = 50, subject: str | None = None) -> list[AuditEntry]:
+        """The newest entries of the audit log."""
+        return self.audit_log.entries(limit, subject)
+
+    def verify_audit(self) -> AuditReport:
+        """Walk the audit chain and hold it against the signed head."""
+        return self.audit_log.verify()
+
+    def runs(self, model: str | None = None, limit: int = 50) -> list[Run]:
+        """The newest runs."""
+        return self.run_store.list(model, limit=limit)
+
+    def diff(self, first: str, second: str) -> list[Difference]:
+        """Two runs or versions side by side."""
+        return compare_runs(self._run_of(first), self._run_of(second))
+
+    def loop_rooms(self) -> LoopRooms:
+        """What the loop of this workspace works with."""
+        return LoopRooms(
+            self.places,
+            self.database,
+            self.version_store,
+            self.promotions,
+            self.tables,
+            self.windows,
+            self.rollouts,
+            self.run_store,
+            lambda model, reason, who, run: self.starter.again(model, reason, who, run),
+        )
+
+    def loop(self) -> Loop:
+        """The loop of this workspace, for a worker."""
+        return Loop(self.loop_rooms(), self.clock)
+
+    def pipeline_rooms(self) -> PipelineRooms:
+        """What the steps of a run work with."""
+        return PipelineRooms(self.places, self.snapshots, self.version_store, self.run_store, _profile)
+
+    def _run_of(self, name: str) -> Run:
+        return self.run_store.get(self.version(name).lineage.run if "@" in name else name)
+
+    def _ended(self, run: Run) -> Version:
+        if run.status == "done" and run.version is not None:
+            return self.version(f"{run.model}@{run.version}")
+        if run.error is not None:
+            raise rebuilt(run.error)
+        raise RunFailed(f"Run {run.id} ended as {run.status}.", todo=f"See 'headrace runs {run.model}'.")
+
+    def _start_worker(self) -> subprocess.Popen[bytes]:
+        self.places.logs.mkdir(exist_ok=True)
+        log = self.places.logs / "worker.log"
+        command = [sys.executable, "-m", "headrace", "--workspace", str(self.places.root), "worker"]
+        with log.open("ab") as output:
+            return subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+
+
+def _profile(scorer: Any, training: pl.DataFrame, test: pl.DataFrame, answers: Any, asked: Asked) -> bytes:
+    section, dataset = asked.policy.settings, asked.policy.dataset
+    reference = build_reference(scorer, training, test, answers, section.target, dataset.time, section.monitor.window)
+    return msgspec.json.encode(reference)

@@ -1,0 +1,136 @@
+"""What all tests share: an empty workspace, a small fitted model, and processes that end with the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import headrace
+
+EXAMPLES = Path(headrace.__file__).parent / "examples"
+
+
+@pytest.fixture
+def ws(tmp_path: Path) -> Iterator[Any]:
+    """An empty workspace."""
+    workspace = headrace.open(tmp_path / "ws")
+    yield workspace
+    workspace.close()
+
+
+class Threshold:
+    """A model small enough to read: later than `limit` minutes is late."""
+
+    classes_ = (False, True)
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+
+    def predict_proba(self, frame: pl.DataFrame) -> list[list[float]]:
+        """The share grows with the minutes; no minutes count as none."""
+        minutes = frame["minutes"].fill_null(0.0).to_list()
+        shares = [min(max(m / (2 * self.limit), 0.0), 1.0) for m in minutes]
+        return [[1 - s, s] for s in shares]
+
+    def predict(self, frame: pl.DataFrame) -> list[bool]:
+        """Past the limit."""
+        if "explode" in frame["carrier"].to_list():
+            raise ValueError("this carrier explodes")
+        return [m > self.limit for m in frame["minutes"].fill_null(0.0).to_list()]
+
+
+@pytest.fixture
+def example() -> pl.DataFrame:
+    """Rows for `Threshold`."""
+    return pl.DataFrame(
+        {
+            "minutes": [float(i % 60) if i % 9 else None for i in range(300)],
+            "carrier": ["UA", "AA", "B6"] * 100,
+        }
+    )
+
+
+@pytest.fixture
+def registered(ws: Any, example: pl.DataFrame) -> Any:
+    """A workspace with `late@1`, live."""
+    ws.register("late", Threshold(30.0), example=example)
+    ws.promote("late@1")
+    return ws
+
+
+def headrace_command(
+    *words: str, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "headrace", *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+
+
+@pytest.fixture
+def run_headrace() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The program, run to its end."""
+    return headrace_command
+
+
+@pytest.fixture
+def start_headrace() -> Iterator[Callable[..., dict[str, Any]]]:
+    """Start a server of the program and give what it announces, with its process."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(*words: str, env: dict[str, str] | None = None) -> dict[str, Any]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "headrace", *words, "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **(env or {})},
+        )
+        running.append(process)
+        assert process.stdout is not None
+        return {**json.loads(process.stdout.readline()), "process": process}
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait(30)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def call(method: str, url: str, document: Any = None) -> tuple[int, Any]:
+    """One HTTP request: its status and its decoded body."""
+    body = document if isinstance(document, bytes) or document is None else json.dumps(document).encode()
+    request = urllib.request.Request(url, body, {"content-type": "application/json"}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+def eventually(what: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """Poll until `what` gives something true, and give it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"did not become true within {seconds} s")

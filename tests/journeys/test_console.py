@@ -1,0 +1,137 @@
+"""The console in a real browser: the loop, a form that answers as it is moved, sortable runs, the audit chain."""
+
+import os
+import shutil
+
+import pytest
+from tests.conftest import EXAMPLES, call, eventually, headrace_command
+
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("console")]
+
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1100,1400",
+)
+MOVE = """
+const field = document.querySelector('input[name=calls]');
+field.value = arguments[0];
+field.dispatchEvent(new Event('input', {bubbles: true}));
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        if "chromium" in os.environ.get("HEADRACE_REQUIRE", ""):
+            pytest.fail("HEADRACE_REQUIRE asks for chromium, and it is not installed")
+        pytest.skip("chromium and chromedriver are not installed")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield found
+    found.quit()
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory):
+    import json
+    import subprocess
+    import sys
+
+    folder = tmp_path_factory.mktemp("console") / "project"
+    shutil.copytree(EXAMPLES / "starter", folder)
+    for words in (["run", "--sweep", "smoothing=0.5,5,50"], ["promote", "churn@1"]):
+        done = headrace_command(*words, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-m", "headrace", "console", "--port", "0", "--json"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    yield json.loads(process.stdout.readline())["url"]
+    process.terminate()
+    process.wait(20)
+    process.stdout.close()
+
+
+def text(browser):
+    return browser.find_element("tag name", "body").text
+
+
+def no_complaints(browser):
+    """No script error, and nothing loaded from elsewhere."""
+    severe = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert severe == []
+    loaded = browser.execute_script("return performance.getEntriesByType('resource').map(e => new URL(e.name).host)")
+    assert {host for host in loaded if host} <= {browser.current_url.split("/")[2]}
+
+
+def test_the_first_page_shows_the_loop(browser, console):
+    browser.get(console)
+    assert "churn@1" in text(browser)
+    assert "promote" in text(browser)
+    no_complaints(browser)
+
+
+def test_a_form_answers_as_it_is_moved(browser, console):
+    browser.get(f"{console}/models/churn/try")
+    share = "return document.querySelector('#answer .bar i:last-child').style.width"
+    browser.execute_script(MOVE, "9")
+    eventually(lambda: "→ 9" in text(browser), 10)
+    first = browser.execute_script(share)
+    browser.execute_script(MOVE, "0")
+    eventually(lambda: "calls 9.0 → 0.0" in text(browser), 10)
+    assert browser.execute_script(share) != first
+    assert "points since the row before" in text(browser)
+    no_complaints(browser)
+
+
+def test_runs_sort_and_draw(browser, console):
+    browser.get(f"{console}/runs?sort=smoothing")
+    values = [
+        float(row.find_elements("tag name", "td")[4].text)
+        for row in browser.find_elements("css selector", "tr")[1:]
+        if row.find_elements("tag name", "td")[4].text
+    ]
+    assert values == sorted(values)
+    assert browser.find_elements("css selector", "svg polyline")
+    no_complaints(browser)
+
+
+def test_a_phone_scrolls_only_downwards(browser, console):
+    browser.set_window_size(400, 800)
+    for path in ("/", "/models/churn", "/models/churn/try", "/runs", "/audit"):
+        browser.get(console + path)
+        assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth + 1"), path
+    browser.set_window_size(1100, 1400)
+
+
+def test_the_chain_is_shown(browser, console):
+    browser.get(f"{console}/audit")
+    assert "chain intact" in text(browser)
+
+
+def test_other_sites_are_refused(console):
+    import urllib.request
+
+    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+        request = urllib.request.Request(f"{console}/api/models/churn/rollback", b"{}", headers, method="POST")
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        assert caught.value.code == 403
+        caught.value.close()
+    assert call("GET", f"{console}/api/models")[0] == 200
+    assert call("GET", f"{console}/models/nobody/try".replace("/models", "/api/models"))[0] == 404
