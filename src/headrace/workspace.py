@@ -38,7 +38,7 @@ from headrace.retraining.loop import Loop
 from headrace.retraining.loop import Rooms as LoopRooms
 from headrace.retraining.status import loop_progress, loop_status
 from headrace.rollout.rollouts import Rollouts
-from headrace.runtimes.reference import open_bundle
+from headrace.runtimes.opening import open_bundle
 from headrace.serving.decoding import RowDecoder
 from headrace.training.comparison import Difference, compare_runs
 from headrace.training.leases import Leases

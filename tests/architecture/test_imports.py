@@ -23,6 +23,8 @@ HEAVY = {
     "jinja2",
     "cloudpickle",
     "alembic",
+    "onnx",
+    "onnxruntime",
 }
 SCORING = {
     "click",
@@ -32,6 +34,7 @@ SCORING = {
     "mdurl",
     "msgspec",
     "numpy",
+    "onnxruntime",
     "uvicorn",
     "uvloop",
     "httptools",

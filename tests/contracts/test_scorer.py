@@ -11,7 +11,7 @@ import pytest
 from headrace.data.frames import columns_of, to_polars
 from headrace.data.inference import infer_schema
 from headrace.data.validation import conform
-from headrace.runtimes.reference import open_bundle
+from headrace.runtimes.opening import open_bundle
 
 RANDOM = np.random.default_rng(3)
 X = RANDOM.normal(size=(200, 3))

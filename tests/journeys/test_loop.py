@@ -16,7 +16,7 @@ import headrace
 from headrace.data.frames import columns_of
 from headrace.data.validation import conform
 from headrace.kernel.identifiers import new_id
-from headrace.runtimes.reference import open_bundle
+from headrace.runtimes.opening import open_bundle
 from headrace.serving.capture import Captured, framed
 
 pytest.importorskip("sklearn")

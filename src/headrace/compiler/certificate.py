@@ -1,7 +1,8 @@
 """The parity certificate: the golden rows through each form, at batch sizes 1, 37 and all.
 
 Levels: L1 the same bits; L2 |Δ| ≤ 1e-9 · max(1, |reference|) and no decision flipped where the reference's
-margin exceeds 1e-9; L3 the same decisions only; none otherwise. A form may serve at L2 or better.
+margin exceeds 1e-9; L3 the same decisions only; none otherwise. A form may serve at L2 or better. Between our own
+forms of a compiled version nothing but the same bits will do, at any batch size.
 """
 
 from __future__ import annotations
@@ -10,45 +11,122 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from headrace.compiler.golden import Golden
 from headrace.kernel.clock import Clock
+from headrace.kernel.errors import SchemaViolation
 from headrace.kernel.ports import Answers, Columns
-from headrace.kernel.records import Certificate, FormResult, Level
+from headrace.kernel.records import Certificate, FormResult, Level, Runtime
 from headrace.kernel.release import VERSION
 
 Form = Callable[[Columns, int], Answers]
 BATCH_SIZES = (1, 37, 0)
 TOLERANCE = 1e-9
+OWN_FORM = "in_process"
+FEW = 250
 
 
-def certify(reference: Answers, columns: Columns, rows: int, forms: Mapping[str, Form], clock: Clock) -> Certificate:
+def certify(golden: Golden, forms: Mapping[str, Form], runtime: Runtime, clock: Clock) -> Certificate:
     """Hold every form against the Python object's own answers to the golden rows.
 
     Args:
-        reference: the Python object's answers to all rows at once.
-        columns: the golden rows.
-        forms: how each form answers columns; what a form raises becomes a failure of the certificate.
+        golden: the rows, with the object's answers to all of them at once, and the rows at which it raises.
+        forms: how each form answers columns, our own (`in_process`) first; what one raises becomes a failure.
+        runtime: of a version that is not compiled, `FEW` rows at most go one by one, and its forms are compared at
+            the same batch size only, because the object itself may answer a batch otherwise.
     """
     results: list[FormResult] = []
     failures: list[str] = []
-    for name, form in forms.items():
-        for size in BATCH_SIZES:
+    own: dict[int, Answers] = {}
+    for size in sorted(BATCH_SIZES):
+        rows = min(golden.rows, FEW) if runtime == "reference" and size == 1 else golden.rows
+        for name, form in forms.items():
             try:
-                answers = _in_batches(form, columns, rows, size or rows)
+                answers = _in_batches(form, golden.columns, rows, size or rows)
             except Exception as error:
                 failures.append(f"{name}, {size or rows} rows at a time: {type(error).__name__}: {error}")
                 continue
-            results.append(_compare(name, size or rows, reference, answers))
+            if name == OWN_FORM:
+                own[size] = answers
+            against = own.get(0 if runtime == "graph" else size)
+            results.append(_result(name, size or rows, _first(golden.answers, rows), answers, against))
+    failures += _shortcomings(results, runtime)
+    failures += _answered(golden, forms)
+    return Certificate(
+        passed=not failures and bool(results),
+        rows=golden.rows,
+        refused=golden.refused_rows,
+        forms=tuple(sorted(results, key=lambda r: (list(forms).index(r.form), r.batch_size))),
+        made=clock(),
+        headrace=VERSION,
+        failures=tuple(failures),
+    )
+
+
+def agreement(reference: Answers, answers: Answers) -> tuple[Level, float, int]:
+    """The level that answers reach, the largest difference, and how many decisions are flipped."""
+    expected, found = _numbers(reference), _numbers(answers)
+    if expected.shape != found.shape:
+        return "none", np.inf, len(reference.predictions)
+    unequal = np.array([a != b for a, b in zip(reference.predictions, answers.predictions, strict=True)])
+    gap = np.abs(expected - found)
+    gap[(expected == found) | (np.isnan(expected) & np.isnan(found))] = 0.0
+    gap = np.nan_to_num(gap, nan=np.inf)
+    worst = float(gap.max(initial=0.0))
+    decides = reference.probabilities is not None or not expected.size
+    flipped = int(unequal.sum()) if decides else 0
+    if worst == 0.0 and _same_bits(expected, found) and not unequal.any():
+        return "L1", 0.0, 0
+    within = bool(np.all(gap <= TOLERANCE * np.maximum(1.0, np.abs(np.nan_to_num(expected)))))
+    clearly = int(np.sum(unequal & (_margins(reference) > TOLERANCE))) if flipped else 0
+    return ("none" if clearly else "L2" if within else "L3"), worst, flipped
+
+
+def _result(form: str, size: int, reference: Answers, answers: Answers, own: Answers | None) -> FormResult:
+    level, worst, flipped = agreement(reference, answers)
+    rows = len(reference.predictions)
+    between = np.inf if own is None else 0.0
+    if own is not None:
+        same, between, _ = agreement(_first(own, rows), answers)
+        between = between if same == "L1" or between else np.inf
+    return FormResult(
+        form=form,
+        batch_size=size,
+        rows=rows,
+        max_difference=worst,
+        flipped=flipped,
+        level=level,
+        between_forms=float(between),
+    )
+
+
+def _shortcomings(results: list[FormResult], runtime: Runtime) -> list[str]:
     short = [
         f"{r.form}, {r.batch_size} rows at a time: level {r.level}" for r in results if r.level not in ("L1", "L2")
     ]
-    return Certificate(
-        passed=not failures and not short and bool(results),
-        rows=rows,
-        forms=tuple(results),
-        made=clock(),
-        headrace=VERSION,
-        failures=tuple(failures + short),
-    )
+    if runtime == "graph":
+        short += [
+            f"{r.form}, {r.batch_size} rows at a time: differs from {OWN_FORM} by {r.between_forms:g}"
+            for r in results
+            if r.between_forms
+        ]
+    return short
+
+
+def _answered(golden: Golden, forms: Mapping[str, Form]) -> list[str]:
+    """Where a form answers a row at which the Python object raises."""
+    failures: list[str] = []
+    for row in range(golden.refused_rows):
+        one = {name: values[row : row + 1] for name, values in golden.refused.items()}
+        for name, form in forms.items():
+            try:
+                form(one, 1)
+            except (SchemaViolation, ValueError, TypeError, ArithmeticError, LookupError, AttributeError):
+                continue
+            except Exception as error:
+                failures.append(f"{name}: {type(error).__name__} at a row that the model refuses: {error}")
+            else:
+                failures.append(f"{name} answers a row that the model refuses: {one}")
+    return failures[:3]
 
 
 def _in_batches(form: Form, columns: Columns, rows: int, size: int) -> Answers:
@@ -61,39 +139,23 @@ def _in_batches(form: Form, columns: Columns, rows: int, size: int) -> Answers:
     return Answers(predictions, probabilities or None)
 
 
-def _compare(form: str, size: int, reference: Answers, answers: Answers) -> FormResult:
-    expected, found = _numbers(reference), _numbers(answers)
-    if expected.shape != found.shape:
-        return _result(form, size, reference, np.inf, len(reference.predictions), "none")
-    unequal = [a != b for a, b in zip(reference.predictions, answers.predictions, strict=True)]
-    gap = np.abs(expected - found)
-    gap[np.isnan(expected) & np.isnan(found)] = 0.0
-    gap = np.nan_to_num(gap, nan=np.inf)
-    worst = float(gap.max(initial=0.0))
-    flipped = 0 if reference.probabilities is None and expected.size else int(np.sum(unequal))
-    if worst == 0.0 and expected.tobytes() == found.tobytes() and not any(unequal):
-        return _result(form, size, reference, 0.0, 0, "L1")
-    within = bool(np.all(gap <= TOLERANCE * np.maximum(1.0, np.abs(np.nan_to_num(expected)))))
-    flipped_clearly = int(np.sum(np.asarray(unequal) & (_margins(reference) > TOLERANCE))) if flipped else 0
-    level: Level = "none" if flipped_clearly else "L2" if within else "L3"
-    return _result(form, size, reference, worst, flipped, level)
-
-
-def _result(form: str, size: int, reference: Answers, worst: float, flipped: int, level: Level) -> FormResult:
-    return FormResult(
-        form=form, batch_size=size, rows=len(reference.predictions), max_difference=worst, flipped=flipped, level=level
-    )
+def _first(answers: Answers, rows: int) -> Answers:
+    return Answers(answers.predictions[:rows], answers.probabilities and answers.probabilities[:rows])
 
 
 def _numbers(answers: Answers) -> np.ndarray:
     if answers.probabilities is not None:
         return np.asarray(answers.probabilities, dtype=np.float64)
-    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in answers.predictions)
-    return np.asarray(answers.predictions, dtype=np.float64) if numeric else np.empty(0)
+    values = np.asarray(answers.predictions)
+    return values.astype(np.float64) if values.dtype.kind in "iuf" else np.empty(0)
+
+
+def _same_bits(expected: np.ndarray, found: np.ndarray) -> bool:
+    return expected.tobytes() == found.tobytes()
 
 
 def _margins(answers: Answers) -> np.ndarray:
     if answers.probabilities is None:
         return np.full(len(answers.predictions), np.inf)
     ordered = np.sort(np.asarray(answers.probabilities), axis=1)
-    return ordered[:, -1] - ordered[:, -2]
+    return ordered[:, -1] - ordered[:, -2] if ordered.shape[1] > 1 else np.full(len(ordered), np.inf)

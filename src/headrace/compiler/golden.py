@@ -1,13 +1,14 @@
 """Golden rows: the rows whose answers every form must repeat.
 
-They are chosen to be awkward: ordinary rows, nulls in each nullable column, unseen categories, extremes and
-signed zeros, and rows near the decision threshold. Rows at which the Python object itself raises are left out.
+They are chosen to be awkward: ordinary rows; nulls in each nullable column, in all of them; unseen categories;
+extremes, zeros of both signs, subnormals, huge values; rows near the decision boundary; and for trees the doubles on
+both sides of a split. Rows at which the Python object raises are kept apart: every form must reject them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,21 +18,53 @@ from headrace.kernel.ports import Answers, Columns
 from headrace.kernel.schema import Column, Scalar, Schema
 from headrace.runtimes.reference import ReferenceScorer
 
-ORDINARY, NEAR_THRESHOLD = 160, 40
+ORDINARY, NEAR_BOUNDARY, SPLITS, REFUSED = 640, 120, 300, 40
+LEAST, REPEATS = 1_000, 3
 UNSEEN = "\u00ab unseen \u00bb"
 
 
-def golden_rows(scorer: ReferenceScorer, example: Columns, rows: int) -> tuple[Columns, int]:
-    """Golden rows made of `rows` example rows, as lists, and how many they are.
+class Golden(NamedTuple):
+    """Rows that the Python object answers, with its answers, and rows at which it raises."""
+
+    columns: Columns
+    rows: int
+    answers: Answers
+    refused: Columns
+    refused_rows: int
+
+
+def golden_rows(
+    scorer: ReferenceScorer, example: Columns, rows: int, splits: Mapping[str, np.ndarray] | None = None
+) -> Golden:
+    """Golden rows made of `rows` example rows, as lists.
+
+    Args:
+        splits: for columns that trees split, the largest double that goes to the left.
 
     Raises:
         InvalidInput: the model raises at every one of them.
     """
-    ordinary = _take(example, np.unique(np.linspace(0, rows - 1, min(rows, ORDINARY)).astype(int)))
-    near = _take(example, _near_threshold(scorer, example, rows))
-    awkward = [_changed(ordinary, c, v) for c in scorer.schema.features for v in _awkward(c)]
-    candidates = _stack(scorer.schema, [ordinary, near, *awkward])
-    return _answerable(scorer, candidates)
+    schema = scorer.schema
+    ordinary = _take(example, _spaced(rows, ORDINARY))
+    near = _take(example, _near_boundary(scorer, example, rows))
+    awkward = [
+        _changed(ordinary, {column.name: value}, repeat)
+        for column in schema.features
+        for value in _awkward(column)
+        for repeat in range(REPEATS)
+    ]
+    nothing: dict[str, Scalar] = {column.name: None for column in schema.features if column.nullable}
+    awkward += [_changed(ordinary, nothing, repeat) for repeat in range(REPEATS if nothing else 0)]
+    awkward += _beside_splits(schema, ordinary, splits or {})
+    parts = [ordinary, near, *awkward]
+    have = sum(_height(part) for part in parts)
+    parts += _mixed(ordinary, min(max(LEAST - have, 0), rows * 4))
+    candidates = _stack(schema, parts)
+    return _parted(scorer, candidates)
+
+
+def _spaced(rows: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(int))
 
 
 def _take(columns: Columns, index: Iterable[int]) -> Columns:
@@ -46,15 +79,21 @@ def _scalars(values: Any, index: list[int]) -> list[Scalar]:
     return [values[i] for i in index]
 
 
-def _near_threshold(scorer: ReferenceScorer, example: Columns, rows: int) -> np.ndarray:
-    if scorer.task != "binary":
+def _near_boundary(scorer: ReferenceScorer, example: Columns, rows: int) -> np.ndarray:
+    if scorer.task not in ("binary", "multiclass"):
         return np.empty(0, dtype=int)
-    sample = np.unique(np.linspace(0, rows - 1, min(rows, 2000)).astype(int))
-    probabilities = scorer.answer(_take(example, sample), len(sample)).probabilities
+    sample = _spaced(rows, 4000)
+    try:
+        probabilities = scorer.answer(_take(example, sample), len(sample)).probabilities
+    except Exception:
+        return np.empty(0, dtype=int)
     if probabilities is None:
         return np.empty(0, dtype=int)
-    distance = np.abs(np.asarray(probabilities)[:, 1] - 0.5)
-    return sample[np.argsort(distance, kind="stable")[:NEAR_THRESHOLD]]
+    ordered = np.sort(np.asarray(probabilities), axis=1)
+    if ordered.shape[1] < 2:
+        return np.empty(0, dtype=int)
+    distance = ordered[:, -1] - ordered[:, -2]
+    return sample[np.argsort(distance, kind="stable")[:NEAR_BOUNDARY]]
 
 
 def _awkward(column: Column) -> list[Scalar]:
@@ -62,45 +101,98 @@ def _awkward(column: Column) -> list[Scalar]:
     low, high = column.minimum or 0.0, column.maximum or 0.0
     match column.type:
         case "string":
-            return [*nothing, UNSEEN, ""]
+            return [*nothing, UNSEEN, "", *(column.categories or ())[:40]]
         case "integer":
-            return [*nothing, 0, int(low) - 1, int(high) + 1]
+            return [*nothing, 0, int(low), int(high), int(low) - 1, int(high) + 1, *_whole(column.dtype)]
         case "number":
-            return [*nothing, 0.0, -0.0, low, high, low - 1.0, high * 1e3 + 1.0, 5e-324]
-        case _:
-            return nothing
+            return [*nothing, 0.0, -0.0, low, high, low - 1.0, high * 1e3 + 1.0, *_tiny_and_huge(column.dtype)]
+        case "boolean":
+            return [*nothing, True, False]
+    return nothing
 
 
-def _changed(ordinary: Columns, column: Column, value: Scalar) -> Columns:
-    first = {name: values[:1] for name, values in ordinary.items()}
-    return {**first, column.name: [value]}
+def _whole(dtype: str) -> list[Scalar]:
+    bits = int("".join(filter(str.isdigit, dtype)) or 64)
+    signed = not dtype.lower().startswith("u")
+    return [(1 << (bits - 1)) - 1, -(1 << (bits - 2))] if signed and bits <= 64 else [(1 << (bits - 1)) - 1]
+
+
+def _tiny_and_huge(dtype: str) -> list[Scalar]:
+    if "32" in dtype:
+        return [1e-45, -1e-45, 3e38, -3e38]
+    return [5e-324, -5e-324, 1e-310, 1e30, -1e30, 1e300, -1e300]
+
+
+def _changed(ordinary: Columns, values: Mapping[str, Scalar], repeat: int) -> Columns:
+    height = _height(ordinary)
+    row = (repeat * 7919) % height
+    base = {name: column[row : row + 1] for name, column in ordinary.items()}
+    return {**base, **{name: [value] for name, value in values.items()}}
+
+
+def _beside_splits(schema: Schema, ordinary: Columns, splits: Mapping[str, np.ndarray]) -> list[Columns]:
+    numbers = {c.name: c for c in schema.features if c.type == "number" and c.name in splits}
+    chosen: list[Columns] = []
+    for name, column in numbers.items():
+        edges = np.unique(splits[name][np.isfinite(splits[name])])
+        step = np.float32 if "32" in column.dtype else np.float64
+        for place in _spaced(len(edges), max(1, SPLITS // (2 * len(numbers)))) if len(edges) else ():
+            edge = step(edges[place])
+            for value in (edge, np.nextafter(edge, step(np.inf))):
+                if np.isfinite(value):
+                    chosen.append(_changed(ordinary, {name: float(value)}, int(place)))
+    return chosen
+
+
+def _mixed(ordinary: Columns, wanted: int) -> list[Columns]:
+    """More ordinary rows where the example is short: each column taken from another row."""
+    height = _height(ordinary)
+    if wanted <= 0 or height < 2:
+        return []
+    random = np.random.default_rng(0)
+    return [_take_each(ordinary, random.integers(0, height, size=(len(ordinary), wanted)))]
+
+
+def _take_each(columns: Columns, index: np.ndarray) -> Columns:
+    return {name: [values[i] for i in places] for (name, values), places in zip(columns.items(), index, strict=True)}
+
+
+def _height(columns: Columns) -> int:
+    return len(next(iter(columns.values()), []))
 
 
 def _stack(schema: Schema, parts: list[Columns]) -> Columns:
     return {c.name: [value for part in parts for value in part[c.name]] for c in schema.features}
 
 
-def _answerable(scorer: ReferenceScorer, columns: Columns) -> tuple[Columns, int]:
-    rows = len(next(iter(columns.values()), []))
-    try:
-        scorer.answer(columns, rows)
-        return columns, rows
-    except Exception:
-        kept = [i for i in range(rows) if _answers(scorer, columns, i)]
-    if not kept:
-        scorer.answer(columns, rows)
+def _parted(scorer: ReferenceScorer, columns: Columns) -> Golden:
+    rows = _height(columns)
+    good: list[int] = []
+    bad: list[int] = []
+    _divide(scorer, columns, list(range(rows)), good, bad)
+    if not good:
+        scorer.answer(_take(columns, [0]), 1)
         raise InvalidInput("The model answers no row of its example alone.", todo="See its predict with one row.")
-    return _take(columns, kept), len(kept)
+    kept = _take(columns, good)
+    chosen = [bad[i] for i in _spaced(len(bad), REFUSED)] if bad else []
+    return Golden(kept, len(good), scorer.answer(kept, len(good)), _take(columns, chosen), len(chosen))
 
 
-def _answers(scorer: ReferenceScorer, columns: Columns, row: int) -> bool:
+def _divide(scorer: ReferenceScorer, columns: Columns, index: list[int], good: list[int], bad: list[int]) -> None:
+    """Halve the rows until those at which the object raises stand alone."""
     try:
-        scorer.answer({name: values[row : row + 1] for name, values in columns.items()}, 1)
+        scorer.answer(_take(columns, index), len(index))
     except HeadraceError:
         raise
     except Exception:
-        return False
-    return True
+        if len(index) == 1:
+            bad += index
+            return
+        middle = len(index) // 2
+        _divide(scorer, columns, index[:middle], good, bad)
+        _divide(scorer, columns, index[middle:], good, bad)
+    else:
+        good += index
 
 
 def rows_frame(schema: Schema, columns: Columns) -> pl.DataFrame:

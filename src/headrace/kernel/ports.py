@@ -5,7 +5,7 @@ Databases are SQLAlchemy's business and object storage is obstore's, so there is
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from headrace.kernel.records import Runtime, Task
 from headrace.kernel.schema import Scalar, Schema
@@ -15,10 +15,11 @@ Columns = dict[str, list[Scalar]]
 
 
 class Answers(NamedTuple):
-    """What a model says of n rows: `predictions` has n values of the class's own type or numbers;
-    `probabilities` has n lists with a probability for each class, or is None where the model gives none."""
+    """What a model says of n rows: `predictions` has n values of the class's own type or numbers, or n lists of them
+    where a model gives several answers a row; `probabilities` has n lists with a probability for each class, or is
+    None where the model gives none."""
 
-    predictions: list[Scalar]
+    predictions: list[Any]
     probabilities: list[list[float]] | None
 
 

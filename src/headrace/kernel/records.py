@@ -10,7 +10,7 @@ import msgspec
 from headrace.kernel import notebook
 from headrace.kernel.schema import Schema
 
-Task = Literal["binary", "multiclass", "regression"]
+Task = Literal["binary", "multiclass", "regression", "multioutput"]
 Runtime = Literal["graph", "reference"]
 Level = Literal["L0", "L1", "L2", "L3", "none"]
 
@@ -63,7 +63,11 @@ class GateResult(Record, frozen=True, kw_only=True):
 
 
 class FormResult(Record, frozen=True, kw_only=True):
-    """How far one form agrees with the Python object at one batch size."""
+    """How far one form agrees with the Python object at one batch size.
+
+    `max_difference` and `flipped` are against the Python object; `between_forms` is the largest difference from our
+    own form in process, with all rows at once where the version is compiled, else with as many.
+    """
 
     form: str
     batch_size: int
@@ -71,13 +75,18 @@ class FormResult(Record, frozen=True, kw_only=True):
     max_difference: float
     flipped: int
     level: Level
+    between_forms: float = 0.0
 
 
 class Certificate(Record, frozen=True, kw_only=True):
-    """The parity proof: the golden rows through every form, at several batch sizes."""
+    """The parity proof: the golden rows through every form, at several batch sizes.
+
+    `refused` more rows are those at which the Python object raises; every form must reject them.
+    """
 
     passed: bool
     rows: int
+    refused: int = 0
     forms: tuple[FormResult, ...]
     made: datetime
     headrace: str
@@ -99,11 +108,15 @@ class Lineage(Record, frozen=True, kw_only=True):
 
 
 class Version(Record, frozen=True, kw_only=True):
-    """One immutable, content-addressed state of a model."""
+    """One immutable, content-addressed state of a model.
+
+    `uncompiled` is the reason for which its runtime is the Python object, where it is.
+    """
 
     name: str
     number: int
     runtime: Runtime
+    uncompiled: str = ""
     task: Task
     digest: str
     schema: Schema

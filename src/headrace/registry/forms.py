@@ -20,9 +20,9 @@ from typing import IO, Any
 import msgspec
 
 from headrace.compiler.certificate import Form
-from headrace.kernel.errors import Unavailable
-from headrace.kernel.ports import Answers, Columns
-from headrace.runtimes.reference import ReferenceScorer, open_bundle
+from headrace.kernel.errors import SchemaViolation, Unavailable
+from headrace.kernel.ports import Answers, Columns, Scorer
+from headrace.runtimes.opening import open_bundle
 
 START_SECONDS = 60
 
@@ -40,7 +40,7 @@ def installed_forms(folder: Path, digest: str) -> Iterator[Mapping[str, Form]]:
 
 
 class _RestForm:
-    def __init__(self, connection: http.client.HTTPConnection, scorer: ReferenceScorer) -> None:
+    def __init__(self, connection: http.client.HTTPConnection, scorer: Scorer) -> None:
         self._connection = connection
         self._scorer = scorer
 
@@ -50,6 +50,8 @@ class _RestForm:
         self._connection.request("POST", "/predict", msgspec.json.encode({"rows": records}))
         response = self._connection.getresponse()
         reply: dict[str, Any] = msgspec.json.decode(response.read())
+        if response.status == 422:
+            raise SchemaViolation(str(reply["error"]), todo=str(reply["todo"]))
         if response.status != 200:
             raise Unavailable(
                 f"The REST form answered {response.status}: {reply.get('error')}",
@@ -58,7 +60,7 @@ class _RestForm:
         answered = reply["predictions"]
         predictions = [row["prediction"] for row in answered]
         if self._scorer.task == "regression":
-            predictions = [float(value) for value in predictions]
+            predictions = [[float(v) for v in p] if isinstance(p, list) else float(p) for p in predictions]
         if "probabilities" not in answered[0]:
             return Answers(predictions, None)
         return Answers(predictions, [list(row["probabilities"].values()) for row in answered])

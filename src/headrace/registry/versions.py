@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from headrace.audit.log import AuditLog, Recorded
 from headrace.compiler.certificate import Form, certify
-from headrace.compiler.golden import answers_frame, golden_rows, rows_frame, stored_columns
+from headrace.compiler.golden import Golden, answers_frame, golden_rows, rows_frame, stored_columns
+from headrace.compiler.proving import proved, try_compile
 from headrace.compiler.storing import stored
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, to_text
@@ -22,7 +23,7 @@ from headrace.kernel.errors import NotFound
 from headrace.kernel.identifiers import check_name, new_id, parse_reference
 from headrace.kernel.places import Places
 from headrace.kernel.ports import Answers, Columns
-from headrace.kernel.records import Certificate, Evaluation, GateResult, Lineage, Record, Task, Version
+from headrace.kernel.records import Certificate, Evaluation, GateResult, Lineage, Record, Runtime, Task, Version
 from headrace.kernel.release import VERSION
 from headrace.kernel.schema import Scalar, Schema
 from headrace.registry.bundles import Draft, drafting, keep
@@ -80,7 +81,7 @@ class Versions:
             return standing
         with drafting(self._places.staging) as draft:
             manifest = self._fill(draft, registration)
-            certificate = self._certify(draft.folder, draft.seal(manifest))
+            certificate = self._certify(draft.folder, draft.seal(manifest), manifest.runtime)
             draft.put("evidence/certificate.json", msgspec.json.encode(certificate))
             with self._audit.change() as change:
                 version = self._enter(change, draft, manifest, registration, certificate)
@@ -94,7 +95,7 @@ class Versions:
             NotTrusted: its bundle was altered.
         """
         version = self.get(reference)
-        certificate = self._certify(self._places.bundles / version.digest, version.digest)
+        certificate = self._certify(self._places.bundles / version.digest, version.digest, version.runtime)
         with self._audit.change() as change:
             _keep_certificate(change.connection, version.name, version.number, certificate)
             change.entry(who, "certify", version.reference, passed=certificate.passed, rows=certificate.rows)
@@ -136,13 +137,16 @@ class Versions:
 
     def _fill(self, draft: Draft, it: Registration) -> layout.Manifest:
         scorer = ReferenceScorer(it.fitted, it.schema, it.task, it.classes)
-        golden, rows = golden_rows(scorer, it.example, it.example_rows)
-        answers = answers_frame(scorer.answer(golden, rows), it.classes)
+        compiled, reason = try_compile(it.fitted, it.schema, it.task, it.classes)
+        golden = golden_rows(scorer, it.example, it.example_rows, compiled.splits if compiled else None)
+        if compiled:
+            compiled, reason = proved(compiled, golden, it.schema, it.task, it.classes)
+        if compiled:
+            draft.put(layout.PLAN, msgspec.json.encode(compiled.plan))
+            draft.put(layout.GRAPH, compiled.graph)
+        _put_golden(draft, golden, it)
         draft.put(layout.REFERENCE, stored(it.fitted))
         draft.put(layout.SCHEMA, msgspec.json.encode(it.schema))
-        for name, frame in ((layout.GOLDEN_ROWS, rows_frame(it.schema, golden)), (layout.GOLDEN_OUTPUTS, answers)):
-            (draft.folder / name).parent.mkdir(exist_ok=True)
-            frame.write_ipc(draft.folder / name)
         draft.put("environment/environment.json", msgspec.json.encode(it.environment))
         draft.put("environment/requirements.txt", requirements(it.environment).encode())
         draft.put("evidence/evaluation.json", msgspec.json.encode(it.evaluation))
@@ -154,6 +158,8 @@ class Versions:
         return layout.Manifest(
             name=it.model,
             version=0,
+            runtime="graph" if compiled else "reference",
+            uncompiled=reason,
             task=it.task,
             classes=it.classes,
             lineage=it.lineage,
@@ -163,16 +169,10 @@ class Versions:
             files={},
         )
 
-    def _certify(self, folder: Path, digest: str) -> Certificate:
-        columns = stored_columns(pl.read_ipc(folder / layout.GOLDEN_ROWS))
-        outputs = pl.read_ipc(folder / layout.GOLDEN_OUTPUTS)
-        probabilities = outputs.drop("prediction")
-        reference = Answers(
-            outputs["prediction"].to_list(),
-            [list(row) for row in probabilities.rows()] if probabilities.width else None,
-        )
+    def _certify(self, folder: Path, digest: str, runtime: Runtime) -> Certificate:
+        golden = _stored_golden(folder)
         with self._forms(folder, digest) as forms:
-            return certify(reference, columns, outputs.height, forms, self._clock)
+            return certify(golden, forms, runtime, self._clock)
 
     def _enter(
         self, change: Recorded, draft: Draft, manifest: layout.Manifest, it: Registration, certificate: Certificate
@@ -185,7 +185,8 @@ class Versions:
         version = Version(
             name=it.model,
             number=number,
-            runtime="reference",
+            runtime=manifest.runtime,
+            uncompiled=manifest.uncompiled,
             task=it.task,
             digest=digest,
             schema=it.schema,
@@ -211,6 +212,27 @@ class Versions:
             certificate=certificate.passed,
         )
         return version
+
+
+def _put_golden(draft: Draft, golden: Golden, it: Registration) -> None:
+    frames = {
+        layout.GOLDEN_ROWS: rows_frame(it.schema, golden.columns),
+        layout.GOLDEN_OUTPUTS: answers_frame(golden.answers, it.classes),
+        layout.GOLDEN_REFUSED: rows_frame(it.schema, golden.refused),
+    }
+    for name, frame in frames.items():
+        (draft.folder / name).parent.mkdir(exist_ok=True)
+        frame.write_ipc(draft.folder / name)
+
+
+def _stored_golden(folder: Path) -> Golden:
+    columns = stored_columns(pl.read_ipc(folder / layout.GOLDEN_ROWS))
+    outputs = pl.read_ipc(folder / layout.GOLDEN_OUTPUTS)
+    refused = pl.read_ipc(folder / layout.GOLDEN_REFUSED)
+    shares = outputs.drop("prediction")
+    probabilities = [list(row) for row in shares.rows()] if shares.width else None
+    answers = Answers(outputs["prediction"].to_list(), probabilities)
+    return Golden(columns, outputs.height, answers, stored_columns(refused), refused.height)
 
 
 def ensure_model(connection: sa.Connection, model: str, created: Any) -> None:

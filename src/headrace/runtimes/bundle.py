@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.kernel.digests import digest_bytes, digest_file
 from headrace.kernel.errors import NotTrusted
-from headrace.kernel.records import Lineage, Task
+from headrace.kernel.records import Lineage, Runtime, Task
 from headrace.kernel.schema import Scalar, Schema
 
 MANIFEST = "manifest.json"
@@ -18,16 +18,24 @@ SCHEMA = "schema.json"
 REFERENCE = "reference/model.pkl"
 GOLDEN_ROWS = "golden/rows.arrow"
 GOLDEN_OUTPUTS = "golden/outputs.arrow"
+GOLDEN_REFUSED = "golden/refused.arrow"
+PLAN = "compiled/plan.json"
+GRAPH = "compiled/graph.onnx"
 MONITOR = "evidence/monitor.json"
 REPAIR = "Restore the folder from a backup, or register the version again."
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bundle holds. Its own SHA-256 is the digest of the version, so it covers every other file."""
+    """What a bundle holds. Its own SHA-256 is the digest of the version, so it covers every other file.
+
+    `uncompiled` is the reason for which the Python object itself answers, where it does.
+    """
 
     format: int = 1
     name: str
     version: int
+    runtime: Runtime = "reference"
+    uncompiled: str = ""
     task: Task
     classes: tuple[Scalar, ...]
     lineage: Lineage

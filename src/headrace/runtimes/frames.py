@@ -61,7 +61,8 @@ def _pandas_column(pd: Any, column: Column, values: Any) -> Any:
         array[:] = [missing if value is None else value for value in values]
         return pd.Series(array, dtype=object)
     if column.dtype == "category":
-        return pd.Categorical(values, categories=list(column.categories or ()))
+        known = dict.fromkeys(column.categories or ())
+        return pd.Categorical([value if value in known else None for value in values], categories=list(known))
     if column.dtype.startswith("datetime64"):
         zoned = "UTC" in column.dtype or "," in column.dtype
         return pd.Series(pd.to_datetime(pd.Series(list(values), dtype="object"), utc=zoned)).astype(column.dtype)

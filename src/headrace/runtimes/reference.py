@@ -13,7 +13,7 @@ from headrace.kernel.errors import InvalidInput, MissingExtra, NotTrusted
 from headrace.kernel.ports import Answers, Columns
 from headrace.kernel.records import Runtime, Task
 from headrace.kernel.schema import Scalar, Schema
-from headrace.runtimes.bundle import REFERENCE, REPAIR, read_schema, verify_bundle
+from headrace.runtimes.bundle import REFERENCE, REPAIR, Manifest, read_schema
 from headrace.runtimes.frames import build_frame
 
 
@@ -38,19 +38,19 @@ class ReferenceScorer:
                 expected="one answer for each row",
                 todo="Correct the predict method of the model.",
             )
-        if self.task == "regression" or not hasattr(self.fitted, "predict_proba"):
+        if self.task in ("regression", "multioutput") or not hasattr(self.fitted, "predict_proba"):
             return Answers(predictions, None)
-        return Answers(predictions, np.asarray(self.fitted.predict_proba(frame), dtype=np.float64).tolist())
+        shares = self.fitted.predict_proba(frame)
+        return Answers(predictions, np.asarray(shares, dtype=np.float64).tolist())
 
 
-def open_bundle(folder: Path, digest: str) -> ReferenceScorer:
-    """The scorer of the bundle in `folder`, which is verified before anything in it is deserialised.
+def load_reference(folder: Path, digest: str, manifest: Manifest) -> ReferenceScorer:
+    """The scorer of the Python object in a bundle that was verified.
 
     Raises:
-        NotTrusted: the bundle is not the one that was registered.
+        NotTrusted: the stored object is not the one that was registered.
         MissingExtra: a library that the model needs is not installed.
     """
-    manifest = verify_bundle(folder, digest)
     content = (folder / REFERENCE).read_bytes()
     if digest_bytes(content) != manifest.files[REFERENCE]:
         raise NotTrusted(f"{REFERENCE} in bundle {digest[:12]} was altered.", todo=REPAIR)
@@ -64,16 +64,19 @@ def open_bundle(folder: Path, digest: str) -> ReferenceScorer:
     return ReferenceScorer(fitted, read_schema(folder), manifest.task, manifest.classes)
 
 
-def plain(values: Any) -> list[Scalar]:
-    """Predictions as Python values, whatever array or series they came in; an (n, 1) array counts as n values."""
+def plain(values: Any) -> list[Any]:
+    """Predictions as Python values, whatever array or series they came in.
+
+    An (n, 1) array counts as n values; an (n, m) array gives n lists of m values.
+    """
     array = np.asarray(values)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.ndim != 1:
+    if array.ndim not in (1, 2):
         raise InvalidInput(
             f"predict gave an array of shape {array.shape}.",
-            expected="one value for each row",
-            todo="Register a model that answers one value a row.",
+            expected="one value, or one list of values, for each row",
+            todo="Register a model that answers row by row.",
         )
     return array.tolist()
 
@@ -95,5 +98,7 @@ def describe_fitted(fitted: Any, target: list[Scalar] | None) -> tuple[Task, tup
         classes = sorted({value for value in target if value is not None}, key=str)
     if classes is None:
         return "regression", ()
+    if isinstance(classes, list) and any(np.ndim(one) for one in classes):
+        return "multioutput", ()
     named = tuple(plain(classes))
     return ("binary" if len(named) == 2 else "multiclass"), named

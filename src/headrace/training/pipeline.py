@@ -27,7 +27,8 @@ from headrace.kernel.records import Evaluation, Lineage, Snapshot, Version
 from headrace.kernel.schema import Schema
 from headrace.registry.environment import record_environment
 from headrace.registry.versions import Registration, Versions
-from headrace.runtimes.reference import ReferenceScorer, open_bundle
+from headrace.runtimes.opening import open_bundle
+from headrace.runtimes.reference import ReferenceScorer
 from headrace.training.code import verify_code
 from headrace.training.evaluation import evaluate_frame, hold_out
 from headrace.training.functions import FAILED, LoadRequest, Trained, TrainRequest

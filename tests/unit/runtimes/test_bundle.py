@@ -5,7 +5,7 @@ import random
 import pytest
 
 from headrace.kernel.errors import NotTrusted
-from headrace.runtimes.reference import open_bundle
+from headrace.runtimes.opening import open_bundle
 
 
 @pytest.fixture

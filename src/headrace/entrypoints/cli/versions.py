@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import msgspec
+from rich.markup import escape
 
 from headrace.data.frames import read_file
 from headrace.entrypoints.cli.verb import Call, metric_text, out, table, verb
@@ -63,6 +64,8 @@ def _show(version: Any) -> None:
     out.print(
         f"[bold]{version.reference}[/] {' '.join(version.aliases)}  runtime {version.runtime}, task {version.task}"
     )
+    if version.uncompiled:
+        out.print(f"not compiled: {escape(version.uncompiled)}")
     out.print(f"digest {version.digest}\nmade {version.created:%Y-%m-%d %H:%M:%S} UTC by {version.created_by}")
     lineage = version.lineage
     out.print(
@@ -76,15 +79,28 @@ def _show(version: Any) -> None:
         checks = [(c.name, "passed" if c.passed else "NOT passed", c.asked, c.found) for c in version.gate.checks]
         table("gate", ("check", "", "asked", "found"), checks)
     if version.certificate is not None:
-        forms = [
-            (f.form, f.batch_size, f.rows, f.level, f"{f.max_difference:.3g}", f.flipped)
-            for f in version.certificate.forms
-        ]
-        table(
-            f"certificate: {_passed(version.certificate)}",
-            ("form", "rows at a time", "rows", "level", "max |Δ|", "flipped"),
-            forms,
+        _show_certificate("certificate", version.certificate)
+
+
+def _show_certificate(title: str, certificate: Any) -> None:
+    forms = [
+        (
+            f.form,
+            f.batch_size,
+            f.rows,
+            f.level,
+            f"{f.max_difference:.3g}",
+            f"{f.between_forms:.3g}",
+            f.flipped,
         )
+        for f in certificate.forms
+    ]
+    columns = ("form", "rows at a time", "rows", "level", "max |Δ| to Python", "between our forms", "flipped")
+    table(f"{title}: {_passed(certificate)}", columns, forms)
+    if certificate.refused:
+        out.print(f"{certificate.refused} more rows, at which the Python object raises, must be rejected by every form")
+    for failure in certificate.failures:
+        out.print(escape(failure))
 
 
 def _range(column: Any) -> str:
@@ -158,19 +174,7 @@ def certify(call: Call, reference: str) -> int:
     """Run a version's parity certificate again, over the forms installed here."""
     certificate = call.workspace.certify(reference)
 
-    def display() -> None:
-        rows = [
-            (f.form, f.batch_size, f.rows, f.level, f"{f.max_difference:.3g}", f.flipped) for f in certificate.forms
-        ]
-        table(
-            f"{reference}: {_passed(certificate)}",
-            ("form", "rows at a time", "rows", "level", "max |Δ|", "flipped"),
-            rows,
-        )
-        for failure in certificate.failures:
-            out.print(failure)
-
-    call.answer(certificate, display)
+    call.answer(certificate, lambda: _show_certificate(reference, certificate))
     return 0 if certificate.passed else 1
 
 

@@ -23,7 +23,7 @@ from headrace.entrypoints.demo.replay import MODEL, read_world
 from headrace.kernel.errors import Conflict, FellShort, MissingExtra
 from headrace.kernel.records import Alarm, Run, Version
 from headrace.monitoring.reference import scores_of, split_windows
-from headrace.runtimes.reference import open_bundle
+from headrace.runtimes.opening import open_bundle
 from headrace.training.evaluation import score_frame
 from headrace.training.metrics import area
 from headrace.workspace import Workspace

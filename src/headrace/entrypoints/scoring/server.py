@@ -17,7 +17,7 @@ from headrace.kernel.errors import NotTrusted, PortTaken, Refused
 from headrace.kernel.places import Places
 from headrace.kernel.routes import RouteDocument
 from headrace.runtimes.bundle import MANIFEST, verify_bundle
-from headrace.runtimes.reference import open_bundle
+from headrace.runtimes.opening import open_bundle
 from headrace.serving.app import ScoringApp
 from headrace.serving.capture import Capture
 from headrace.serving.counters import Counters

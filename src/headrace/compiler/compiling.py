@@ -1,0 +1,94 @@
+"""Compiling a fitted object: encoders, graph and link, or the reason why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headrace.compiler.converters import (
+    composing,
+    decomposition,
+    encoding,
+    ensembles,
+    forests,
+    kernels,
+    linear,
+    neighbours,
+    neural,
+    probabilistic,
+    scaling,
+    texts,
+)
+from headrace.compiler.converting import Prediction, predicted
+from headrace.compiler.table import NotCompiled, whole_table
+from headrace.compiler.tensor import Tensor, concat
+from headrace.kernel.schema import Scalar, Schema
+from headrace.runtimes.plan import Link, Plan
+
+BLOCK_ROWS = 65_536
+BLOCK_BYTES = 256 << 20
+
+FAMILIES = (
+    composing,
+    decomposition,
+    encoding,
+    ensembles,
+    forests,
+    kernels,
+    linear,
+    neighbours,
+    neural,
+    probabilistic,
+    scaling,
+    texts,
+)
+"""The modules whose converters are registered by being imported."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A plan and its graph, not yet proved; `splits` has the doubles at which trees split a request's numbers."""
+
+    plan: Plan
+    graph: bytes
+    splits: dict[str, np.ndarray]
+
+
+def compile_fitted(fitted: Any, schema: Schema, classes: tuple[Scalar, ...]) -> Compiled:
+    """The compiled form of a fitted object.
+
+    Args:
+        schema: the contract of its requests.
+        classes: its classes, as `runtimes.reference.describe_fitted` gives them.
+
+    Raises:
+        NotCompiled: it has a step that is not covered; the text names the step.
+    """
+    table = whole_table(schema)
+    prediction = predicted(fitted, table)
+    _check_classes(prediction, classes)
+    source = table.source
+    scores = prediction.scores
+    if prediction.decision == "index":
+        scores = concat([scores, prediction.place()]) if prediction.has_probabilities else prediction.place()
+    outputs = {"scores": (scores.name, scores.width)}
+    if source.graph.checks:
+        checks = [Tensor(source.graph, name, 1) for name in source.graph.checks]
+        refused = sum(checks[1:], start=checks[0])
+        outputs["refused"] = (refused.name, 1)
+    graph = source.graph.finish(source.width, outputs)
+    plan = Plan(
+        encoders=source.finished(),
+        link=Link(prediction.link, prediction.decision, prediction.whole),
+        block=max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(source.graph.row_bytes, 1))),
+        checked=bool(source.graph.checks),
+    )
+    return Compiled(plan, graph, source.splits)
+
+
+def _check_classes(prediction: Prediction, classes: tuple[Scalar, ...]) -> None:
+    found = () if prediction.classes is None else tuple(np.asarray(prediction.classes).tolist())
+    if found != classes:
+        raise NotCompiled(f"its classes are {found!r:.80} in the graph and {classes!r:.80} in the object")

@@ -1,0 +1,162 @@
+"""Distances: nearest neighbours, centroids and clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from headrace.compiler.converting import Prediction, converts
+from headrace.compiler.table import NotCompiled
+from headrace.compiler.tensor import Tensor
+
+MOST_CELLS = 50_000_000
+
+
+def squared_distances(x: Tensor, points: np.ndarray) -> Tensor:
+    """The squared Euclidean distance to each of the points, from differences; shape [n, points]."""
+    points = np.asarray(points, dtype=np.float64)
+    _weigh(x, points)
+    graph = x.graph
+    rows = graph.node("Unsqueeze", x.name, graph.constant([2], np.int64))
+    gaps = graph.node("Sub", rows, graph.constant(np.ascontiguousarray(points.T)[None, :, :]))
+    squares = graph.node("Mul", gaps, gaps)
+    sums = graph.node("ReduceSum", squares, graph.constant([1], np.int64), keepdims=0)
+    return Tensor(graph, sums, len(points))
+
+
+def distances(x: Tensor, points: np.ndarray, metric: str, power: float) -> Tensor:
+    """Distances of a Minkowski metric, monotone in the true ones where only their order counts.
+
+    Raises:
+        NotCompiled: the metric is another.
+    """
+    if metric == "minkowski":
+        metric = {1: "manhattan", 2: "euclidean"}.get(power, "")
+    if metric in ("euclidean", "l2", "sqeuclidean"):
+        return squared_distances(x, points).sqrt()
+    if metric not in ("manhattan", "cityblock", "l1", "chebyshev"):
+        raise NotCompiled(f"its metric {metric or f'minkowski with p={power}'} is not covered")
+    points = np.asarray(points, dtype=np.float64)
+    _weigh(x, points)
+    graph = x.graph
+    rows = graph.node("Unsqueeze", x.name, graph.constant([2], np.int64))
+    gaps = graph.node("Abs", graph.node("Sub", rows, graph.constant(np.ascontiguousarray(points.T)[None, :, :])))
+    operator = "ReduceMax" if metric == "chebyshev" else "ReduceSum"
+    return Tensor(graph, graph.node(operator, gaps, graph.constant([1], np.int64), keepdims=0), len(points))
+
+
+def _weigh(x: Tensor, points: np.ndarray) -> None:
+    if points.size > MOST_CELLS:
+        raise NotCompiled(f"it compares with {len(points)} rows of {points.shape[1]} columns, too many for a graph")
+    x.graph.row_bytes = max(x.graph.row_bytes, 16 * points.size)
+
+
+def _nearest(step: Any, x: Tensor, points: np.ndarray) -> tuple[str, Tensor]:
+    """The places of the nearest points (int64 [n, k]) and the weights of each."""
+    if callable(step.metric) or callable(step.weights):
+        raise NotCompiled("its metric or weights is a function of its own")
+    far = distances(x, points, step.effective_metric_, float(step.effective_metric_params_.get("p", step.p)))
+    graph = x.graph
+    outputs = graph.nodes(
+        "TopK", 2, far.name, graph.constant([step.n_neighbors], np.int64), axis=1, largest=0, sorted=1
+    )
+    near = Tensor(graph, outputs[0], step.n_neighbors)
+    return outputs[1], _weights(step, near)
+
+
+def _weights(step: Any, near: Tensor) -> Tensor:
+    if step.weights in (None, "uniform"):
+        return near.equals(near).doubles()
+    exact = near.equals(0.0)
+    any_exact = exact.doubles().total() > 0.0
+    return any_exact.where(exact.doubles(), 1.0 / near)
+
+
+def _gathered(graph: Any, places: str, values: np.ndarray) -> str:
+    return graph.node("Gather", graph.constant(values), places, axis=0)
+
+
+@converts("sklearn.KNeighborsClassifier", predicts=True)
+def k_neighbours_classifier(step: Any, x: Tensor) -> Prediction:
+    """The weighted shares of the classes among the nearest."""
+    if step.outputs_2d_:
+        raise NotCompiled("it predicts several outputs at once")
+    x.require_finite()
+    places, weights = _nearest(step, x, _points(step))
+    labels = np.asarray(step._y).ravel().astype(np.int64)
+    classes = len(step.classes_)
+    votes = _votes(x, places, weights, np.eye(classes)[labels])
+    return Prediction(votes / votes.total(), "given", "index", step.classes_, chosen=votes.argmax())
+
+
+@converts("sklearn.KNeighborsRegressor", predicts=True)
+def k_neighbours_regressor(step: Any, x: Tensor) -> Prediction:
+    """The weighted mean of the nearest."""
+    x.require_finite()
+    places, weights = _nearest(step, x, _points(step))
+    targets = np.asarray(step._y, dtype=np.float64).reshape(len(step._y), -1)
+    sums = _votes(x, places, weights, targets)
+    if step.weights in (None, "uniform"):
+        return Prediction(sums / float(step.n_neighbors), "identity", "value")
+    return Prediction(sums / weights.total(), "identity", "value")
+
+
+def _points(step: Any) -> np.ndarray:
+    if not isinstance(step._fit_X, np.ndarray):
+        raise NotCompiled("it was fitted with a sparse matrix")
+    return step._fit_X
+
+
+def _votes(x: Tensor, places: str, weights: Tensor, values: np.ndarray) -> Tensor:
+    graph = x.graph
+    each = _gathered(graph, places, values)
+    wide = graph.node("Unsqueeze", weights.name, graph.constant([2], np.int64))
+    weighed = graph.node("Mul", each, wide)
+    return Tensor(graph, graph.node("ReduceSum", weighed, graph.constant([1], np.int64), keepdims=0), values.shape[1])
+
+
+@converts("sklearn.NearestCentroid", predicts=True)
+def nearest_centroid(step: Any, x: Tensor) -> Prediction:
+    """The class of the nearest centroid."""
+    if step.metric not in ("euclidean", "manhattan"):
+        raise NotCompiled(f"its metric {step.metric!r} is not covered")
+    scores = getattr(step, "class_prior_", None)
+    if scores is not None and not np.allclose(scores, scores[0]):
+        raise NotCompiled("its classes have unequal priors")
+    far = distances(x.require_finite(), step.centroids_, step.metric, 2.0)
+    return Prediction(-far, "none", "argmax", step.classes_)
+
+
+@converts("sklearn.KMeans", "sklearn.MiniBatchKMeans", predicts=True)
+def k_means(step: Any, x: Tensor) -> Prediction:
+    """The number of the nearest centre."""
+    near = squared_distances(x.require_finite(), step.cluster_centers_).argmin()
+    return Prediction(near, "identity", "value", whole=True)
+
+
+@converts("sklearn.MeanShift", "sklearn.AffinityPropagation", predicts=True)
+def centred_clusters(step: Any, x: Tensor) -> Prediction:
+    """The number of the nearest centre."""
+    near = squared_distances(x.require_finite(), step.cluster_centers_).argmin()
+    return Prediction(near, "identity", "value", whole=True)
+
+
+@converts("sklearn.KMeans", "sklearn.MiniBatchKMeans", "sklearn.BisectingKMeans")
+def k_means_distances(step: Any, x: Tensor) -> Tensor:
+    """The distance to each centre."""
+    return squared_distances(x.require_finite(), step.cluster_centers_).sqrt()
+
+
+@converts("sklearn.Birch", predicts=True)
+def birch(step: Any, x: Tensor) -> Prediction:
+    """The label of the nearest subcluster."""
+    near = squared_distances(x.require_finite(), step.subcluster_centers_).argmin()
+    labels = np.asarray(step.subcluster_labels_, dtype=np.float64)[:, None]
+    return Prediction(near.lookup(labels), "identity", "value", whole=True)
+
+
+@converts("sklearn.Birch")
+def birch_distances(step: Any, x: Tensor) -> Tensor:
+    """The distance to each subcluster."""
+    return squared_distances(x.require_finite(), step.subcluster_centers_).sqrt()

@@ -1,0 +1,152 @@
+"""The registry of converters: which function makes graph nodes of which fitted step.
+
+A converter of a transformer takes the fitted step and its columns, and gives columns; one of a predictor gives a
+`Prediction`. `@converts("sklearn.StandardScaler")` names a class by its package and name, so that no library is
+imported to know it; a class itself can be named too, for a transformer of one's own:
+
+    @converts(MyTransformer)
+    def my_transformer(step, x):          # x: Tensor, doubles of shape [n, width]
+        return x * step.factor_
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from headrace.compiler.table import NotCompiled, Table, slots
+from headrace.compiler.tensor import Tensor, concat
+from headrace.runtimes.plan import Decision, LinkKind
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a predictor says, in the graph: raw scores, and how they become answers (see `runtimes.plan.Link`).
+
+    `chosen` holds the place of the class where the decision is ``index``.
+    """
+
+    scores: Tensor
+    link: LinkKind
+    decision: Decision
+    classes: np.ndarray | None = None
+    chosen: Tensor | None = None
+    whole: bool = False
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether probabilities of the classes follow from the scores."""
+        return self.link in ("logistic", "softmax", "given")
+
+    def probabilities(self) -> Tensor:
+        """The probability of each class, in the graph, for a step that goes on with it."""
+        match self.link:
+            case "logistic":
+                share = self.scores.logistic()
+                return concat([1.0 - share, share])
+            case "softmax":
+                return self.scores.softmax()
+            case "given":
+                return self.scores
+        raise NotCompiled("a classifier without probabilities stands where they are needed")
+
+    def values(self) -> Tensor:
+        """The numbers that a regressor predicts, in the graph."""
+        if self.classes is not None:
+            raise NotCompiled("a classifier stands where a regressor is needed")
+        return self.scores.exp() if self.link == "exp" else self.scores
+
+    def place(self) -> Tensor:
+        """The place of the predicted class, in the graph; doubles of shape [n, 1]."""
+        match self.decision:
+            case "argmax":
+                return self.scores.argmax()
+            case "positive":
+                return (self.scores > 0.0).doubles()
+            case "nonnegative":
+                return (self.scores >= 0.0).doubles()
+            case "index" if self.chosen is not None:
+                return self.chosen
+        raise NotCompiled("a regressor stands where a classifier is needed")
+
+    def named(self, classes: Any) -> Prediction:
+        """The same with other classes: inner estimators know only numbers."""
+        return replace(self, classes=np.asarray(classes))
+
+
+@dataclass(frozen=True)
+class Converter:
+    """A registered function. `takes` says whether it wants doubles or columns of any kind."""
+
+    run: Callable[..., Any]
+    takes: str
+    single: bool
+
+
+TRANSFORMERS: dict[str, Converter] = {}
+PREDICTORS: dict[str, Converter] = {}
+
+
+def converts(
+    *classes: str | type, takes: str = "tensor", predicts: bool = False, single: bool = False
+) -> Callable[[Any], Any]:
+    """Register a converter for these classes.
+
+    Args:
+        classes: ``"package.Class"``, or the class itself. A subclass is another class.
+        takes: ``"tensor"`` for doubles, ``"table"`` for columns of any kind.
+        predicts: it converts what `predict` says, not what `transform` gives.
+        single: it stays right where the Python model computes in float32.
+    """
+
+    def register(function: Any) -> Any:
+        registry = PREDICTORS if predicts else TRANSFORMERS
+        for name in classes:
+            registry[name if isinstance(name, str) else class_key(name)] = Converter(function, takes, single)
+        return function
+
+    return register
+
+
+def class_key(kind: type) -> str:
+    """``package.Class``."""
+    return f"{kind.__module__.split('.')[0]}.{kind.__qualname__}"
+
+
+def transformed(step: Any, table: Table) -> Table:
+    """The columns that a fitted transformer makes.
+
+    Raises:
+        NotCompiled: it, or a step in it, has no converter or meets what that does not cover.
+    """
+    out = _converted(TRANSFORMERS, step, table)
+    return out if isinstance(out, Table) else slots(table.source, out)
+
+
+def predicted(step: Any, table: Table) -> Prediction:
+    """What a fitted predictor says.
+
+    Raises:
+        NotCompiled: it, or a step in it, has no converter or meets what that does not cover.
+    """
+    return _converted(PREDICTORS, step, table)
+
+
+def _converted(registry: dict[str, Converter], step: Any, table: Table) -> Any:
+    key = class_key(type(step))
+    converter = registry.get(key)
+    try:
+        if converter is None:
+            raise NotCompiled("no converter is registered for it")
+        if converter.takes == "table":
+            return converter.run(step, table)
+        tensor = table.tensor()
+        if tensor.single and not converter.single:
+            raise NotCompiled("it computes in float32, because all its columns are float32")
+        return converter.run(step, tensor)
+    except NotCompiled as error:
+        error.step = error.step or key
+        raise

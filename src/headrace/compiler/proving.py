@@ -1,0 +1,87 @@
+"""Graph or reference is chosen by proof: a compiled form is kept only where it repeats the Python object's answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from headrace.compiler.certificate import agreement
+from headrace.compiler.compiling import Compiled, compile_fitted
+from headrace.compiler.golden import Golden
+from headrace.compiler.table import NotCompiled
+from headrace.kernel.errors import SchemaViolation
+from headrace.kernel.ports import Answers
+from headrace.kernel.records import Task
+from headrace.kernel.schema import Scalar, Schema
+from headrace.runtimes.encoding import Encoding
+from headrace.runtimes.graph import GraphScorer
+from headrace.runtimes.plan import Vector
+
+VECTORS = 12
+
+
+def try_compile(fitted: Any, schema: Schema, task: Task, classes: tuple[Scalar, ...]) -> tuple[Compiled | None, str]:
+    """The compiled form, or the reason why there is none, in a sentence that names the step."""
+    try:
+        compiled = compile_fitted(fitted, schema, classes)
+        GraphScorer(compiled.plan, compiled.graph, schema, task, classes)
+        return compiled, ""
+    except NotCompiled as error:
+        return None, str(error)
+    except Exception as error:
+        return None, f"{type(fitted).__name__}: its converter failed with {type(error).__name__}: {error}"
+
+
+def proved(
+    compiled: Compiled, golden: Golden, schema: Schema, task: Task, classes: tuple[Scalar, ...]
+) -> tuple[Compiled | None, str]:
+    """The compiled form with its test vectors, if it answers the golden rows at level L2 or better; else the reason."""
+    scorer = GraphScorer(compiled.plan, compiled.graph, schema, task, classes)
+    try:
+        answers = scorer.answer(golden.columns, golden.rows)
+    except SchemaViolation as error:
+        return None, f"the compiled form refuses a row that the object answers: {error.text}"
+    level, worst, flipped = agreement(golden.answers, answers)
+    if level not in ("L1", "L2"):
+        where = _worst_row(golden, answers)
+        return None, f"the compiled form differs by up to {worst:.3g} ({flipped} decisions flipped), first at {where}"
+    for row in range(golden.refused_rows):
+        one = {name: values[row : row + 1] for name, values in golden.refused.items()}
+        try:
+            scorer.answer(one, 1)
+        except SchemaViolation:
+            continue
+        return None, f"the compiled form answers a row at which the object raises: {_shown(one)}"
+    return replace(compiled, plan=msgspec.structs.replace(compiled.plan, vectors=_vectors(compiled, golden))), ""
+
+
+def _vectors(compiled: Compiled, golden: Golden) -> tuple[Vector, ...]:
+    encoding = Encoding(compiled.plan.encoders)
+    chosen = np.unique(np.linspace(0, golden.rows - 1, min(VECTORS, golden.rows)).astype(int)).tolist()
+    columns = {name: [values[row] for row in chosen] for name, values in golden.columns.items()}
+    matrix = encoding.encode(columns, len(chosen))
+    return tuple(
+        Vector(
+            {name: values[place] for name, values in columns.items()},
+            tuple(None if value != value else value for value in matrix[place].tolist()),
+        )
+        for place in range(len(chosen))
+    )
+
+
+def _worst_row(golden: Golden, answers: Answers) -> str:
+    for row in range(golden.rows):
+        one = [
+            Answers(a.predictions[row : row + 1], a.probabilities and a.probabilities[row : row + 1])
+            for a in (golden.answers, answers)
+        ]
+        if agreement(one[0], one[1])[0] not in ("L1", "L2"):
+            return _shown({name: values[row : row + 1] for name, values in golden.columns.items()})
+    return "no single row"
+
+
+def _shown(columns: dict[str, list[Scalar]]) -> str:
+    return f"{ {name: values[0] for name, values in columns.items()} }"[:200]

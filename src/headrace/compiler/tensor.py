@@ -1,0 +1,263 @@
+"""Rows of doubles as they stand at one place of a graph, with the arithmetic of numpy.
+
+A converter reads like the transformer's own `transform`: ``(x - step.mean_) / step.scale_``. Every operation is one
+whose result for a row has the same bits whatever rows stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Union
+
+import numpy as np
+
+from headrace.compiler.graph import INPUT, Graph
+
+PACKET = 8
+Operand = Union["Tensor", float, int, np.ndarray]
+
+
+class Tensor:
+    """Values of shape [n, width]: doubles, or truth values where `mask`.
+
+    `single` says that the Python model holds these values as float32; `finite` that neither NaN nor an infinity
+    can stand here.
+    """
+
+    def __init__(
+        self, graph: Graph, name: str, width: int, *, mask: bool = False, single: bool = False, finite: bool = False
+    ) -> None:
+        self.graph = graph
+        self.name = name
+        self.width = width
+        self.mask = mask
+        self.single = single
+        self.finite = finite
+
+    def derive(self, operator: str, *others: Operand, width: int | None = None, mask: bool = False, **attributes: Any):
+        """An operator over this and others: arrays of shape (width,) and numbers become constants."""
+        names = [self.operand(other) for other in others]
+        widths = [other.width for other in others if isinstance(other, Tensor)]
+        widths += [np.shape(other)[-1] for other in others if isinstance(other, np.ndarray) and other.ndim]
+        found = max([self.width, *widths]) if width is None else width
+        return Tensor(self.graph, self.graph.node(operator, self.name, *names, **attributes), found, mask=mask)
+
+    def operand(self, other: Operand) -> str:
+        """The name of another tensor, or of a constant."""
+        return other.name if isinstance(other, Tensor) else self.graph.constant(other)
+
+    def __add__(self, other: Operand) -> Tensor:
+        return self.derive("Add", other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Operand) -> Tensor:
+        return self.derive("Sub", other)
+
+    def __rsub__(self, other: Operand) -> Tensor:
+        width = max(self.width, np.shape(other)[-1] if np.ndim(other) else 1)  # type: ignore[arg-type]
+        return Tensor(self.graph, self.graph.node("Sub", self.operand(other), self.name), width)
+
+    def __mul__(self, other: Operand) -> Tensor:
+        return self.derive("Mul", other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Operand) -> Tensor:
+        return self.derive("Div", other)
+
+    def __rtruediv__(self, other: Operand) -> Tensor:
+        width = max(self.width, np.shape(other)[-1] if np.ndim(other) else 1)  # type: ignore[arg-type]
+        return Tensor(self.graph, self.graph.node("Div", self.operand(other), self.name), width)
+
+    def __neg__(self) -> Tensor:
+        return self.derive("Neg")
+
+    def __lt__(self, other: Operand) -> Tensor:
+        return self.derive("Less", other, mask=True)
+
+    def __le__(self, other: Operand) -> Tensor:
+        return self.derive("LessOrEqual", other, mask=True)
+
+    def __gt__(self, other: Operand) -> Tensor:
+        return self.derive("Greater", other, mask=True)
+
+    def __ge__(self, other: Operand) -> Tensor:
+        return self.derive("GreaterOrEqual", other, mask=True)
+
+    def equals(self, other: Operand) -> Tensor:
+        """Where the values are equal; NaN equals nothing."""
+        return self.derive("Equal", other, mask=True)
+
+    def __and__(self, other: Tensor) -> Tensor:
+        return self.derive("And", other, mask=True)
+
+    def __or__(self, other: Tensor) -> Tensor:
+        return self.derive("Or", other, mask=True)
+
+    def __invert__(self) -> Tensor:
+        return self.derive("Not", mask=True)
+
+    def isnan(self) -> Tensor:
+        """Where the values are NaN."""
+        return self.derive("IsNaN", mask=True)
+
+    def doubles(self) -> Tensor:
+        """Truth values as 0.0 and 1.0."""
+        return Tensor(self.graph, self.graph.cast(self.name, "double"), self.width, finite=True)
+
+    def where(self, yes: Operand, no: Operand) -> Tensor:
+        """`yes` where this mask holds, else `no`."""
+        tensors = [part.width for part in (yes, no) if isinstance(part, Tensor)]
+        arrays = [np.shape(part)[-1] for part in (yes, no) if isinstance(part, np.ndarray) and part.ndim]
+        name = self.graph.node("Where", self.name, self.operand(yes), self.operand(no))
+        return Tensor(self.graph, name, max([self.width, *tensors, *arrays]))
+
+    def rounded(self) -> Tensor:
+        """Rounded to float32 and back, as scikit-learn's trees read their rows."""
+        if self.single:
+            return self
+        single = self.graph.cast(self.graph.cast(self.name, "float"), "double")
+        return Tensor(self.graph, single, self.width, single=True)
+
+    def sqrt(self) -> Tensor:
+        """The correctly rounded square root."""
+        return self.derive("Sqrt")
+
+    def absolute(self) -> Tensor:
+        """The magnitude."""
+        return self.derive("Abs")
+
+    def clip(self, low: float | np.ndarray | None, high: float | np.ndarray | None) -> Tensor:
+        """Between `low` and `high`; NaN stays."""
+        out = self
+        if low is not None:
+            out = (out < low).where(_like(low), out)
+        return out if high is None else (out > high).where(_like(high), out)
+
+    def exp(self) -> Tensor:
+        """e to the power of each value."""
+        return self._padded("Exp")
+
+    def log(self) -> Tensor:
+        """The natural logarithm."""
+        return self._padded("Log")
+
+    def tanh(self) -> Tensor:
+        """The hyperbolic tangent."""
+        return self._padded("Tanh")
+
+    def sine(self) -> Tensor:
+        """The sine of an angle in radians."""
+        return self._padded("Sin")
+
+    def cosine(self) -> Tensor:
+        """The cosine of an angle in radians."""
+        return self._padded("Cos")
+
+    def power(self, exponent: float | np.ndarray) -> Tensor:
+        """To the power of a constant."""
+        return self._padded("Pow", np.broadcast_to(np.asarray(exponent, dtype=np.float64), (self.width,)))
+
+    def logistic(self) -> Tensor:
+        """1 / (1 + exp(-x))."""
+        return 1.0 / ((-self).exp() + 1.0)
+
+    def total(self) -> Tensor:
+        """The sum of each row, added from the left."""
+        ones = np.ones((self.width, 1))
+        return self @ ones
+
+    def largest(self) -> Tensor:
+        """The maximum of each row."""
+        return self._reduced("ReduceMax")
+
+    def smallest(self) -> Tensor:
+        """The minimum of each row."""
+        return self._reduced("ReduceMin")
+
+    def argmax(self) -> Tensor:
+        """The place of each row's maximum, the first where several are equal."""
+        name = self.graph.node("ArgMax", self.name, axis=1, keepdims=1)
+        return Tensor(self.graph, self.graph.cast(name, "double"), 1, finite=True)
+
+    def argmin(self) -> Tensor:
+        """The place of each row's minimum, the first where several are equal."""
+        return (-self).argmax()
+
+    def softmax(self) -> Tensor:
+        """exp(x - max) over its sum."""
+        powers = (self - self.largest()).exp()
+        return powers / powers.total()
+
+    def __matmul__(self, weights: np.ndarray) -> Tensor:
+        name = self.graph.node("MatMul", self.name, self.graph.constant(weights))
+        return Tensor(self.graph, name, weights.shape[1])
+
+    def pick(self, places: Sequence[int]) -> Tensor:
+        """Some columns, in this order."""
+        places = list(places)
+        if places == list(range(self.width)):
+            return self
+        index = self.graph.constant(places, np.int64)
+        name = self.graph.node("Gather", self.name, index, axis=1)
+        return Tensor(self.graph, name, len(places), mask=self.mask, single=self.single, finite=self.finite)
+
+    def lookup(self, table: np.ndarray) -> Tensor:
+        """The rows of `table` that the one column here numbers."""
+        flat = self.graph.node("Reshape", self.graph.cast(self.name, "int64"), self.graph.constant([-1], np.int64))
+        name = self.graph.node("Gather", self.graph.constant(table), flat, axis=0)
+        return Tensor(self.graph, name, table.shape[1], finite=bool(np.all(np.isfinite(table))))
+
+    def require_finite(self) -> Tensor:
+        """Reject the rows that hold a NaN or an infinity here, as scikit-learn's checks do."""
+        if not self.finite:
+            self.graph.checks.append((self * 0.0).total().name)
+        return self
+
+    def _reduced(self, operator: str) -> Tensor:
+        axes = self.graph.constant([1], np.int64)
+        return Tensor(self.graph, self.graph.node(operator, self.name, axes, keepdims=1), 1)
+
+    def _padded(self, operator: str, *others: np.ndarray) -> Tensor:
+        """An operator whose vector kernel differs from its scalar one: the row is filled up to whole packets."""
+        short = -self.width % PACKET
+        if not short:
+            return self.derive(operator, *others)
+        places = list(range(self.width)) + [self.width - 1] * short
+        wide = self.pick(places)
+        done = wide.derive(operator, *(np.concatenate([o, np.repeat(o[-1:], short)]) for o in others))
+        return done.pick(range(self.width))
+
+
+def rows_input(graph: Graph, width: int) -> Tensor:
+    """The graph's input."""
+    return Tensor(graph, INPUT, width)
+
+
+def concat(tensors: Sequence[Tensor]) -> Tensor:
+    """Side by side."""
+    if len(tensors) == 1:
+        return tensors[0]
+    graph = tensors[0].graph
+    name = graph.node("Concat", *(tensor.name for tensor in tensors), axis=1)
+    return Tensor(
+        graph,
+        name,
+        sum(tensor.width for tensor in tensors),
+        mask=tensors[0].mask,
+        single=all(tensor.single for tensor in tensors),
+        finite=all(tensor.finite for tensor in tensors),
+    )
+
+
+def constant_rows(like: Tensor, values: np.ndarray) -> Tensor:
+    """The same row for each row of `like`."""
+    graph = like.graph
+    count = graph.node("Shape", like.name, start=0, end=1)
+    shape = graph.node("Concat", count, graph.constant([len(values)], np.int64), axis=0)
+    return Tensor(graph, graph.node("Expand", graph.constant(values[None, :]), shape), len(values), finite=True)
+
+
+def _like(limit: float | np.ndarray) -> float | np.ndarray:
+    return limit if np.ndim(limit) else float(limit)

@@ -1,0 +1,124 @@
+"""Trees of any library as one `ai.onnx.ml` TreeEnsemble in double precision.
+
+Its sum runs in the order of the trees, from 0, at every batch size; so it repeats a library's own sum to the bit
+where that adds tree after tree in doubles (a baseline that comes first is put into the first tree's leaves).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from onnx import numpy_helper
+
+from headrace.compiler.tensor import Tensor
+
+LEQ, LT, EQ, MEMBER = 0, 1, 4, 6
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One tree; node 0 is its root, and a node whose `left` is negative is a leaf.
+
+    x[feature] <= threshold goes to the left, NaN where `missing_left` says; `members` makes a node ask instead
+    whether x[feature], a whole number, is one of these. `values` [nodes, targets] counts at leaves; target t of the
+    tree is added to output ``offset + t``.
+    """
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    missing_left: np.ndarray
+    values: np.ndarray
+    members: dict[int, list[float]] = field(default_factory=dict)
+    offset: int = 0
+    strict: bool = False
+
+    def plus(self, first: np.ndarray | float) -> Tree:
+        """The tree with a number added before each leaf's value."""
+        return replace(self, values=first + self.values)
+
+
+def ensemble(x: Tensor, trees: Sequence[Tree], targets: int) -> Tensor:
+    """The sum of the trees' leaves, for each of `targets` outputs."""
+    parts: list[dict[str, np.ndarray]] = []
+    members: list[float] = []
+    nodes = leaves = 0
+    for tree in trees:
+        for target in range(tree.values.shape[1]):
+            part = _flat(tree, target, nodes, leaves, members)
+            nodes += len(part["nodes_featureids"])
+            leaves += len(part["leaf_weights"])
+            parts.append(part)
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    attributes: dict[str, Any] = {name: joined[name].tolist() for name in _INTEGERS}
+    for name, dtype in (("nodes_modes", np.uint8), ("nodes_splits", np.float64), ("leaf_weights", np.float64)):
+        attributes[name] = numpy_helper.from_array(joined[name].astype(dtype), name)
+    if members:
+        attributes["membership_values"] = numpy_helper.from_array(np.array(members), "membership_values")
+    name = x.graph.node(
+        "TreeEnsemble",
+        x.name,
+        domain="ai.onnx.ml",
+        n_targets=targets,
+        aggregate_function=1,
+        post_transform=0,
+        **attributes,
+    )
+    return Tensor(x.graph, name, targets, finite=bool(np.all(np.isfinite(joined["leaf_weights"]))))
+
+
+_INTEGERS = (
+    "nodes_featureids",
+    "nodes_truenodeids",
+    "nodes_falsenodeids",
+    "nodes_trueleafs",
+    "nodes_falseleafs",
+    "nodes_missing_value_tracks_true",
+    "leaf_targetids",
+    "tree_roots",
+)
+
+
+def _flat(tree: Tree, target: int, nodes: int, leaves: int, members: list[float]) -> dict[str, np.ndarray]:
+    if len(tree.left) == 1:
+        tree = _split_leaf(tree)
+    leaf = tree.left < 0
+    inner = np.flatnonzero(~leaf)
+    place = np.where(leaf, np.cumsum(leaf) - 1 + leaves, np.cumsum(~leaf) - 1 + nodes)
+    left, right = tree.left[inner], tree.right[inner]
+    modes = np.full(len(inner), LT if tree.strict else LEQ)
+    for node in inner:
+        if int(node) in tree.members:
+            modes[np.searchsorted(inner, node)] = MEMBER
+            members.extend([*tree.members[int(node)], np.nan])
+    return {
+        "nodes_featureids": tree.feature[inner],
+        "nodes_modes": modes,
+        "nodes_splits": tree.threshold[inner],
+        "nodes_truenodeids": place[left],
+        "nodes_falsenodeids": place[right],
+        "nodes_trueleafs": leaf[left].astype(np.int64),
+        "nodes_falseleafs": leaf[right].astype(np.int64),
+        "nodes_missing_value_tracks_true": tree.missing_left[inner].astype(np.int64),
+        "leaf_targetids": np.full(int(leaf.sum()), tree.offset + target),
+        "leaf_weights": tree.values[leaf, target],
+        "tree_roots": np.array([nodes]),
+    }
+
+
+def _split_leaf(tree: Tree) -> Tree:
+    """A tree that is one leaf, as a node with that leaf on both sides."""
+    return replace(
+        tree,
+        feature=np.zeros(3, dtype=np.int64),
+        threshold=np.zeros(3),
+        left=np.array([1, -1, -1]),
+        right=np.array([2, -1, -1]),
+        missing_left=np.ones(3, dtype=bool),
+        values=np.repeat(tree.values, 3, axis=0),
+        members={},
+    )
