@@ -11,6 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from headrace.compiler.certificate import agreement
+from headrace.compiler.proving import try_compile
+from headrace.data.frames import columns_of, to_polars
+from headrace.data.inference import infer_schema
+from headrace.data.validation import conform
+from headrace.runtimes.graph import GraphScorer
+from headrace.runtimes.reference import ReferenceScorer, describe_fitted
+
 ROWS, COLUMNS = 240, 5
 _INNER = ("estimator", "base_estimator", "regressor", "classifier")
 
@@ -153,7 +161,8 @@ def _parameters(name: str) -> dict[str, Any]:
         "VotingRegressor": {"estimators": numbers},
         "FixedThresholdClassifier": {"estimator": logistic, "threshold": 0.3},
         "TunedThresholdClassifierCV": {"estimator": logistic},
-        "FrozenEstimator": {"estimator": logistic},
+        "FrozenEstimator": {"estimator": _scaler().fit(normal(np.random.default_rng(7), ROWS))},
+        "LocalOutlierFactor": {"novelty": True},
         "SelfTrainingClassifier": {"estimator": logistic},
         "GridSearchCV": {"estimator": ridge, "param_grid": {"alpha": [0.1, 1.0]}},
         "RandomizedSearchCV": {"estimator": ridge, "param_distributions": {"alpha": [0.1, 1.0]}, "n_iter": 2},
@@ -176,6 +185,11 @@ def _parameters(name: str) -> dict[str, Any]:
         "NeighborhoodComponentsAnalysis": {"max_iter": 5},
         "QuantileTransformer": {"n_quantiles": 50},
         "IsotonicRegression": {"out_of_bounds": "clip"},
+        "GenericUnivariateSelect": {"mode": "k_best", "param": 2},
+        "SelectFdr": {"alpha": 0.9},
+        "SelectFpr": {"alpha": 0.9},
+        "SelectFwe": {"alpha": 0.9},
+        "SelectPercentile": {"percentile": 60},
         "PLSRegression": {"n_components": 2},
         "PLSCanonical": {"n_components": 2},
         "CCA": {"n_components": 2},
@@ -242,7 +256,9 @@ def _fit(name: str, estimator: Any, frame: pd.DataFrame, labels: Any, signal: np
     regressor = base.is_regressor(estimator)
     continuous = regressor and np.ndim(labels) == 1 and labels.dtype.kind == "i"
     target = signal if continuous else labels
-    if hasattr(estimator, "predict"):
+    if name == "StackingClassifier":
+        target = labels
+    if hasattr(estimator, "predict") and name != "FrozenEstimator":
         return estimator.fit(frame, target)
     pipeline = importlib.import_module("sklearn.pipeline")
     compose = importlib.import_module("sklearn.compose")
@@ -250,5 +266,74 @@ def _fit(name: str, estimator: Any, frame: pd.DataFrame, labels: Any, signal: np
     if name in ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer"):
         step = compose.ColumnTransformer([("text", estimator, "text")])
     ridge = importlib.import_module("sklearn.linear_model").Ridge()
+    if name == "NeighborhoodComponentsAnalysis":
+        return pipeline.make_pipeline(step, importlib.import_module("sklearn.linear_model").RidgeClassifier()).fit(
+            frame, labels
+        )
     made = pipeline.make_pipeline(step, ridge)
     return made.fit(frame, signal if np.ndim(labels) == 1 else labels)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the compiler made of a case, and how far that agrees with it.
+
+    `worst` is the largest |Δ| / max(1, |reference|) of answers; `raw` the same of raw scores, where the estimator
+    shows them; `flipped` counts decisions where the reference's margin exceeds 1e-9.
+    """
+
+    runtime: str
+    reason: str = ""
+    level: str = ""
+    worst: float = 0.0
+    raw: float = 0.0
+    flipped: int = 0
+
+
+def compared(case: Case, rows: int, seed: int = 5) -> Found:
+    """Compile a case and hold it against the object on `rows` random rows."""
+    frame = case.draw(np.random.default_rng(seed), rows)
+    polars = to_polars(frame)
+    schema = infer_schema(frame, polars).for_model()
+    task, classes = describe_fitted(case.fitted, None)
+    compiled, reason = try_compile(case.fitted, schema, task, classes)
+    if compiled is None:
+        return Found("reference", reason)
+    columns = columns_of(conform(polars, schema), schema)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = ReferenceScorer(case.fitted, schema, task, classes).answer(columns, rows)
+        margins = _raw_scores(case.fitted, frame)
+    scorer = GraphScorer(compiled.plan, compiled.graph, schema, task, classes)
+    scores = scorer.scores(columns, rows)
+    level, _, _ = agreement(expected, scorer.answer(columns, rows))
+    raw = 0.0
+    if margins is not None and compiled.plan.link.kind in ("logistic", "softmax"):
+        raw = _relative(margins, scores[:, : margins.shape[1]] * _scale(case.fitted))
+    flipped = 0 if level in ("L1", "L2") else -1
+    return Found("graph", "", level, _worst(expected, scorer.answer(columns, rows)), raw, flipped)
+
+
+def _scale(fitted: Any) -> float:
+    return 0.5 if type(fitted).__name__ == "GradientBoostingClassifier" and fitted.loss == "exponential" else 1.0
+
+
+def _raw_scores(fitted: Any, frame: pd.DataFrame) -> np.ndarray | None:
+    if not hasattr(fitted, "decision_function") or type(fitted).__name__ == "AdaBoostClassifier":
+        return None
+    scores = np.asarray(fitted.decision_function(frame))
+    return scores.reshape(len(frame), -1)
+
+
+def _worst(expected: Any, found: Any) -> float:
+    if expected.probabilities is not None:
+        return _relative(np.asarray(expected.probabilities), np.asarray(found.probabilities))
+    first = np.asarray(expected.predictions)
+    if first.dtype.kind not in "iuf":
+        return 0.0
+    return _relative(first.astype(float), np.asarray(found.predictions, dtype=float))
+
+
+def _relative(expected: np.ndarray, found: np.ndarray) -> float:
+    gap = np.abs(expected - found) / np.maximum(1.0, np.abs(expected))
+    return float(gap.max(initial=0.0))

@@ -8,18 +8,21 @@ from typing import Any
 import numpy as np
 
 from headrace.compiler.converters import (
+    catboost,
     composing,
     decomposition,
     encoding,
     ensembles,
     forests,
     kernels,
+    lightgbm,
     linear,
     neighbours,
     neural,
     probabilistic,
     scaling,
     texts,
+    xgboost,
 )
 from headrace.compiler.converting import Prediction, predicted
 from headrace.compiler.table import NotCompiled, whole_table
@@ -31,18 +34,21 @@ BLOCK_ROWS = 65_536
 BLOCK_BYTES = 256 << 20
 
 FAMILIES = (
+    catboost,
     composing,
     decomposition,
     encoding,
     ensembles,
     forests,
     kernels,
+    lightgbm,
     linear,
     neighbours,
     neural,
     probabilistic,
     scaling,
     texts,
+    xgboost,
 )
 """The modules whose converters are registered by being imported."""
 
@@ -81,7 +87,12 @@ def compile_fitted(fitted: Any, schema: Schema, classes: tuple[Scalar, ...]) -> 
     graph = source.graph.finish(source.width, outputs)
     plan = Plan(
         encoders=source.finished(),
-        link=Link(prediction.link, prediction.decision, prediction.whole),
+        link=Link(
+            prediction.link,
+            prediction.decision,
+            prediction.whole,
+            tuple(tuple(np.asarray(one).tolist()) for one in prediction.labels),
+        ),
         block=max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(source.graph.row_bytes, 1))),
         checked=bool(source.graph.checks),
     )

@@ -26,7 +26,8 @@ from headrace.runtimes.plan import Decision, LinkKind
 class Prediction:
     """What a predictor says, in the graph: raw scores, and how they become answers (see `runtimes.plan.Link`).
 
-    `chosen` holds the place of the class where the decision is ``index``.
+    `chosen` holds the place of the class where the decision is ``index``; `labels` the classes of each output where
+    it is ``each``, and the scores are places.
     """
 
     scores: Tensor
@@ -35,11 +36,12 @@ class Prediction:
     classes: np.ndarray | None = None
     chosen: Tensor | None = None
     whole: bool = False
+    labels: tuple[np.ndarray, ...] = ()
 
     @property
     def has_probabilities(self) -> bool:
         """Whether probabilities of the classes follow from the scores."""
-        return self.link in ("logistic", "softmax", "given")
+        return self.link not in ("identity", "exp", "exp32", "none") and self.decision != "value"
 
     def probabilities(self) -> Tensor:
         """The probability of each class, in the graph, for a step that goes on with it."""
@@ -51,20 +53,31 @@ class Prediction:
                 return self.scores.softmax()
             case "given":
                 return self.scores
+            case "logistics":
+                return self.scores.logistic()
+            case "logistic32" | "softmax32":
+                raise NotCompiled("probabilities in float32 stand inside another estimator")
         raise NotCompiled("a classifier without probabilities stands where they are needed")
 
     def values(self) -> Tensor:
         """The numbers that a regressor predicts, in the graph."""
-        if self.classes is not None:
+        if self.classes is not None or self.labels:
             raise NotCompiled("a classifier stands where a regressor is needed")
-        return self.scores.exp() if self.link == "exp" else self.scores
+        match self.link:
+            case "identity":
+                return self.scores
+            case "exp":
+                return self.scores.exp()
+            case "logistic":
+                return self.scores.logistic()
+        raise NotCompiled("an exponential in float32 stands inside another estimator")
 
     def place(self) -> Tensor:
         """The place of the predicted class, in the graph; doubles of shape [n, 1]."""
         match self.decision:
             case "argmax":
                 return self.scores.argmax()
-            case "positive":
+            case "positive" | "majority":
                 return (self.scores > 0.0).doubles()
             case "nonnegative":
                 return (self.scores >= 0.0).doubles()

@@ -42,8 +42,12 @@ class Tree:
         return replace(self, values=first + self.values)
 
 
-def ensemble(x: Tensor, trees: Sequence[Tree], targets: int) -> Tensor:
-    """The sum of the trees' leaves, for each of `targets` outputs."""
+def ensemble(x: Tensor, trees: Sequence[Tree], targets: int, *, single: bool = False) -> Tensor:
+    """The sum of the trees' leaves, for each of `targets` outputs.
+
+    Args:
+        single: thresholds, leaves and the sum are float32, and so are the rows (rounded).
+    """
     parts: list[dict[str, np.ndarray]] = []
     members: list[float] = []
     nodes = leaves = 0
@@ -55,19 +59,21 @@ def ensemble(x: Tensor, trees: Sequence[Tree], targets: int) -> Tensor:
             parts.append(part)
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     attributes: dict[str, Any] = {name: joined[name].tolist() for name in _INTEGERS}
-    for name, dtype in (("nodes_modes", np.uint8), ("nodes_splits", np.float64), ("leaf_weights", np.float64)):
+    real = np.float32 if single else np.float64
+    for name, dtype in (("nodes_modes", np.uint8), ("nodes_splits", real), ("leaf_weights", real)):
         attributes[name] = numpy_helper.from_array(joined[name].astype(dtype), name)
     if members:
-        attributes["membership_values"] = numpy_helper.from_array(np.array(members), "membership_values")
+        attributes["membership_values"] = numpy_helper.from_array(np.array(members, dtype=real), "membership_values")
     name = x.graph.node(
         "TreeEnsemble",
-        x.name,
+        x.graph.cast(x.name, "float") if single else x.name,
         domain="ai.onnx.ml",
         n_targets=targets,
         aggregate_function=1,
         post_transform=0,
         **attributes,
     )
+    name = x.graph.cast(name, "double") if single else name
     return Tensor(x.graph, name, targets, finite=bool(np.all(np.isfinite(joined["leaf_weights"]))))
 
 

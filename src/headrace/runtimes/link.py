@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from headrace.kernel.ports import Answers
 from headrace.kernel.schema import Scalar
 from headrace.runtimes.plan import Link
+from headrace.runtimes.single import exponential32, logistic32, softmax32
+
+Shares = Callable[[np.ndarray], list[list[float]]]
 
 
 def logistic(score: float) -> float:
@@ -53,8 +55,12 @@ def linked(link: Link, classes: tuple[Scalar, ...]) -> Callable[[np.ndarray], An
     """The routine that turns scores of shape [n, m] into answers."""
     if link.decision == "value":
         return _values(link)
-    decide = _DECISIONS[link.decision]
+    if link.decision == "each":
+        return _each(link)
     share = _PROBABILITIES[link.kind]
+    if link.decision == "majority" and share is not None:
+        return _majority(share, classes)
+    decide = _DECISIONS[link.decision]
 
     def answer(scores: np.ndarray) -> Answers:
         chosen = [classes[place] for place in decide(scores)]
@@ -65,14 +71,30 @@ def linked(link: Link, classes: tuple[Scalar, ...]) -> Callable[[np.ndarray], An
     return answer
 
 
-def _values(link: Link) -> Callable[[np.ndarray], Answers]:
+def _majority(share: Shares, classes: tuple[Scalar, ...]) -> Callable[[np.ndarray], Answers]:
     def answer(scores: np.ndarray) -> Answers:
-        values: list[Any] = scores[:, 0].tolist() if scores.shape[1] == 1 else scores.tolist()
-        if link.kind == "exp":
-            values = [exponential(value) for value in values]
+        shares = share(scores)
+        return Answers([classes[second > 0.5] for _, second in shares], shares)
+
+    return answer
+
+
+def _values(link: Link) -> Callable[[np.ndarray], Answers]:
+    turn = _VALUES[link.kind]
+
+    def answer(scores: np.ndarray) -> Answers:
+        values = turn(scores)
         if link.whole:
-            values = [int(value) for value in values]
-        return Answers(values, None)
+            values = values.astype(np.int64)
+        return Answers(values[:, 0].tolist() if scores.shape[1] == 1 else values.tolist(), None)
+
+    return answer
+
+
+def _each(link: Link) -> Callable[[np.ndarray], Answers]:
+    def answer(scores: np.ndarray) -> Answers:
+        places = scores.astype(np.int64).tolist()
+        return Answers([[c[p] for c, p in zip(link.labels, row, strict=True)] for row in places], None)
 
     return answer
 
@@ -82,8 +104,30 @@ def _logistic_shares(scores: np.ndarray) -> list[list[float]]:
     return [[1.0 - share, share] for share in shares]
 
 
-_PROBABILITIES: dict[str, Callable[[np.ndarray], list[list[float]]] | None] = {
+def _logistic32_shares(scores: np.ndarray) -> list[list[float]]:
+    second = logistic32(scores)
+    return np.hstack([np.float32(1.0) - second, second]).astype(np.float64).tolist()
+
+
+def _scalars(function: Callable[[float], float]) -> Callable[[np.ndarray], np.ndarray]:
+    def turn(scores: np.ndarray) -> np.ndarray:
+        return np.array([function(score) for score in scores.ravel().tolist()]).reshape(scores.shape)
+
+    return turn
+
+
+_VALUES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "identity": lambda scores: scores,
+    "exp": _scalars(exponential),
+    "logistic": _scalars(logistic),
+    "exp32": lambda scores: exponential32(scores).astype(np.float64),
+    "logistic32": lambda scores: logistic32(scores).astype(np.float64),
+}
+_PROBABILITIES: dict[str, Shares | None] = {
     "logistic": _logistic_shares,
+    "logistic32": _logistic32_shares,
+    "logistics": lambda scores: [[logistic(score) for score in row] for row in scores.tolist()],
+    "softmax32": lambda scores: softmax32(scores).astype(np.float64).tolist(),
     "softmax": lambda scores: [softmax(row) for row in scores.tolist()],
     "given": lambda scores: scores.tolist(),
     "none": None,

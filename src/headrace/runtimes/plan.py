@@ -12,8 +12,10 @@ import msgspec
 
 from headrace.kernel.schema import Scalar
 
-LinkKind = Literal["identity", "logistic", "softmax", "exp", "given", "none"]
-Decision = Literal["value", "argmax", "positive", "nonnegative", "index"]
+LinkKind = Literal[
+    "identity", "exp", "logistic", "softmax", "logistics", "exp32", "logistic32", "softmax32", "given", "none"
+]
+Decision = Literal["value", "argmax", "positive", "nonnegative", "majority", "index", "each"]
 
 
 class Number(msgspec.Struct, frozen=True, tag="number", omit_defaults=True):
@@ -72,15 +74,17 @@ class Link(msgspec.Struct, frozen=True):
     """From raw scores [n, m] to answers.
 
     `kind`: ``identity``, the score is the answer; ``exp`` of it; ``logistic``, 1 / (1 + exp(-x)) is the probability
-    of the second class; ``softmax``; ``given``, the scores are probabilities; ``none``, there are no probabilities.
+    of the second class (of each class: ``logistics``); ``softmax``; ``exp32``, ``logistic32`` and ``softmax32``, the
+    same in float32 as XGBoost computes them; ``given``, the scores are probabilities; ``none``, there are none.
     `decision`: ``value``; ``argmax`` of the scores, the first where equal; the second class where the score is
-    ``positive`` or ``nonnegative``; ``index``, a last column holds the place of the class.
-    `whole`: answers are whole numbers.
+    ``positive`` or ``nonnegative``, or where its probability is a ``majority``, past 0.5; ``index``, a last column holds the place of the class.
+    ``each``, every score is the place of a class among the `labels` of one output. `whole`: answers are whole numbers.
     """
 
     kind: LinkKind
     decision: Decision
     whole: bool = False
+    labels: tuple[tuple[Scalar, ...], ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

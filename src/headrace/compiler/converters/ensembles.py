@@ -301,6 +301,30 @@ def multi_output_regressor(step: Any, table: Table) -> Prediction:
     return Prediction(concat([predicted(e, table).values() for e in step.estimators_]), "identity", "value")
 
 
+@converts("sklearn.MultiOutputClassifier", takes="table", predicts=True, single=True)
+def multi_output_classifier(step: Any, table: Table) -> Prediction:
+    """A classifier for each output."""
+    inner = [predicted(estimator, table) for estimator in step.estimators_]
+    return Prediction(concat([one.place() for one in inner]), "none", "each", labels=tuple(step.classes_))
+
+
+@converts("sklearn.ClassifierChain", takes="table", predicts=True, single=True)
+def classifier_chain(step: Any, table: Table) -> Prediction:
+    """Each classifier is given what the ones before it said."""
+    if step.chain_method_ != "predict":
+        raise NotCompiled(f"its chain method {step.chain_method_!r} is not covered")
+    said: list[Tensor] = []
+    places: list[Tensor] = []
+    for estimator in step.estimators_:
+        seen = side_by_side([table, *(slots(table.source, one) for one in said)])
+        one = predicted(estimator, seen)
+        places.append(one.place())
+        said.append(label_numbers(one))
+    order = np.argsort(step.order_).tolist()
+    labels = tuple(np.asarray(step.classes_[place], dtype=np.float64) for place in range(len(order)))
+    return Prediction(concat(places).pick(order), "none", "each", labels=labels)
+
+
 @converts("sklearn.RegressorChain", takes="table", predicts=True, single=True)
 def regressor_chain(step: Any, table: Table) -> Prediction:
     """Each regressor is given what the ones before it said."""

@@ -47,16 +47,25 @@ def _tagged(tree: Any) -> bool:
     return bool(tree.__sklearn_tags__().input_tags.allow_nan)
 
 
-def _shares(tree: Any, classes: int) -> np.ndarray:
-    return np.ascontiguousarray(tree.value[:, 0, :classes], dtype=np.float64)
+def _shares(tree: Any, classes: int, output: int = 0) -> np.ndarray:
+    return np.ascontiguousarray(tree.value[:, output, :classes], dtype=np.float64)
+
+
+def _several_outputs(x: Tensor, trees: list[Any], classes: list[np.ndarray]) -> Prediction:
+    """The class with the largest share, for each output."""
+    places = [
+        ensemble(x, [grown(tree, _shares(tree, len(one), output)) for tree in trees], len(one)).argmax()
+        for output, one in enumerate(classes)
+    ]
+    return Prediction(concat(places), "none", "each", labels=tuple(classes))
 
 
 @converts("sklearn.DecisionTreeClassifier", "sklearn.ExtraTreeClassifier", predicts=True, single=True)
 def tree_classifier(step: Any, x: Tensor) -> Prediction:
     """The shares of the classes at the leaf."""
-    if step.n_outputs_ != 1:
-        raise NotCompiled("it predicts several outputs at once")
     x = read_rows(x, missing=_accepts_missing(step))
+    if step.n_outputs_ != 1:
+        return _several_outputs(x, [step.tree_], step.classes_)
     scores = ensemble(x, [grown(step.tree_, _shares(step.tree_, len(step.classes_)))], len(step.classes_))
     return Prediction(scores, "given", "argmax", step.classes_)
 
@@ -72,9 +81,9 @@ def tree_regressor(step: Any, x: Tensor) -> Prediction:
 @converts("sklearn.RandomForestClassifier", "sklearn.ExtraTreesClassifier", predicts=True, single=True)
 def forest_classifier(step: Any, x: Tensor) -> Prediction:
     """The mean of the trees' shares, added in their order."""
-    if step.n_outputs_ != 1:
-        raise NotCompiled("it predicts several outputs at once")
     x = read_rows(x, missing=_accepts_missing(step))
+    if step.n_outputs_ != 1:
+        return _several_outputs(x, [tree.tree_ for tree in step.estimators_], step.classes_)
     classes = len(step.classes_)
     trees = [grown(tree.tree_, _shares(tree.tree_, classes)) for tree in step.estimators_]
     return Prediction(ensemble(x, trees, classes) / float(len(trees)), "given", "argmax", step.classes_)

@@ -64,7 +64,7 @@ def support_classifier(step: Any, x: Tensor) -> Prediction:
     scores = _support(step, x) @ _pair_weights(step, pairs) + np.asarray(step._intercept_, dtype=np.float64)
     if classes == 2:
         return _two_classes(step, scores)
-    if step.probability:
+    if step.probability is True:
         raise NotCompiled("its probabilities of more than two classes come from an iteration")
     if step.break_ties and step.decision_function_shape == "ovr":
         raise NotCompiled("it breaks ties")
@@ -99,7 +99,7 @@ def _pair_weights(step: Any, pairs: list[tuple[int, int]]) -> np.ndarray:
 
 
 def _two_classes(step: Any, scores: Tensor) -> Prediction:
-    if not step.probability:
+    if step.probability is not True:
         return decided(-scores, step.classes_)
     inner = scores * float(step._probA[0]) + float(step._probB[0])
     share = (-inner).logistic().clip(1e-7, 1 - 1e-7)
