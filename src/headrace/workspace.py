@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import time
@@ -186,12 +187,13 @@ class Workspace:
     def predict(self, reference: str, rows: Any) -> pl.DataFrame:
         """Answers to rows (a frame, row objects, a path): `prediction`, and `probability.<class>` of classifiers."""
         version = self.version_store.get(reference)
-        scorer: Scorer = open_bundle(self.places.bundles / version.digest, version.digest)
+        folder = self.places.bundles / version.digest
+        scorer: Scorer = open_bundle(folder, version.digest, threads=os.cpu_count() or 1)
         if isinstance(rows, dict) or (isinstance(rows, list) and rows and isinstance(rows[0], dict)):
             decoded = RowDecoder(scorer.schema, sys.maxsize).convert([rows] if isinstance(rows, dict) else rows)
             return answers_frame(scorer.answer(decoded.columns, decoded.count), scorer.classes)
         frame = conform(to_polars(rows, text=True), scorer.schema)
-        return answers_frame(scorer.answer(columns_of(frame, scorer.schema), frame.height), scorer.classes)
+        return answers_frame(scorer.arrays(columns_of(frame, scorer.schema), frame.height), scorer.classes)
 
     def record_outcomes(self, table: Any) -> int:
         """Keep outcomes: `prediction_id` or key columns, `outcome`, and `time`."""

@@ -25,10 +25,10 @@ from headrace.compiler.converters import (
     xgboost,
 )
 from headrace.compiler.converting import Prediction, predicted
-from headrace.compiler.table import NotCompiled, whole_table
+from headrace.compiler.table import NotCompiled, Source, whole_table
 from headrace.compiler.tensor import Tensor, concat
 from headrace.kernel.schema import Scalar, Schema
-from headrace.runtimes.plan import Link, Plan
+from headrace.runtimes.plan import Link, Number, Plan, encoder_width
 
 BLOCK_ROWS = 65_536
 BLOCK_BYTES = 256 << 20
@@ -84,9 +84,10 @@ def compile_fitted(fitted: Any, schema: Schema, classes: tuple[Scalar, ...]) -> 
         checks = [Tensor(source.graph, name, 1) for name in source.graph.checks]
         refused = sum(checks[1:], start=checks[0])
         outputs["refused"] = (refused.name, 1)
+    encoders = source.finished()
     graph = source.graph.finish(source.width, outputs)
     plan = Plan(
-        encoders=source.finished(),
+        encoders=encoders,
         link=Link(
             prediction.link,
             prediction.decision,
@@ -96,7 +97,19 @@ def compile_fitted(fitted: Any, schema: Schema, classes: tuple[Scalar, ...]) -> 
         block=max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(source.graph.row_bytes, 1))),
         checked=bool(source.graph.checks),
     )
-    return Compiled(plan, graph, source.splits)
+    return Compiled(plan, graph, _splits(source))
+
+
+def _splits(source: Source) -> dict[str, np.ndarray]:
+    """The doubles at which trees split numbers of the request, by column."""
+    columns: list[str] = []
+    for encoder in source.encoders:
+        columns += [encoder.column if isinstance(encoder, Number) else ""] * encoder_width(encoder)
+    parts: dict[str, list[np.ndarray]] = {}
+    for place, thresholds in source.graph.splits.items():
+        if columns[place]:
+            parts.setdefault(columns[place], []).extend(thresholds)
+    return {name: np.unique(np.concatenate(arrays)) for name, arrays in parts.items()}
 
 
 def _check_classes(prediction: Prediction, classes: tuple[Scalar, ...]) -> None:

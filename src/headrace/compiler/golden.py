@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from headrace.kernel.errors import HeadraceError, InvalidInput
-from headrace.kernel.ports import Answers, Columns
+from headrace.kernel.ports import AnswerArrays, Answers, Columns
 from headrace.kernel.schema import Column, Scalar, Schema
 from headrace.runtimes.reference import ReferenceScorer
 
@@ -208,9 +208,11 @@ def stored_columns(frame: pl.DataFrame) -> Columns:
     return {series.name: series.to_list() for series in frame}
 
 
-def answers_frame(answers: Answers, classes: tuple[Scalar, ...]) -> pl.DataFrame:
+def answers_frame(answers: Answers | AnswerArrays, classes: tuple[Scalar, ...]) -> pl.DataFrame:
     """Answers as people get them: `prediction`, and `probability.<class>` with the class spelled as in JSON."""
-    frame = pl.DataFrame({"prediction": pl.Series(answers.predictions)})
+    said = answers.predictions
+    said = said.tolist() if isinstance(said, np.ndarray) and said.dtype == object else said
+    frame = pl.DataFrame({"prediction": pl.Series(said)})
     if answers.probabilities is None:
         return frame
     table = np.asarray(answers.probabilities, dtype=np.float64).reshape(len(answers.predictions), -1)

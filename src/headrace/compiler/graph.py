@@ -24,6 +24,7 @@ class Graph:
     def __init__(self) -> None:
         self.checks: list[str] = []
         self.row_bytes = 64
+        self.splits: dict[int, list[np.ndarray]] = {}
         self._nodes: list[Any] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._arrays: dict[str, np.ndarray] = {}
@@ -71,7 +72,7 @@ class Graph:
         """
         arrays = self._arrays | {name: make() for name, make in self._pending.items()}
         renamed = [helper.make_node("Identity", [inner], [name]) for name, (inner, _) in outputs.items()]
-        nodes = _without_identities(self._nodes + renamed, arrays, width)
+        nodes = _needed(_without_identities(self._nodes + renamed, arrays, width), set(outputs))
         used = {name for node in nodes for name in node.input}
         graph = helper.make_graph(
             nodes,
@@ -103,3 +104,14 @@ def _without_identities(nodes: list[Any], arrays: Mapping[str, np.ndarray], widt
         for place, name in enumerate(node.input):
             node.input[place] = same.get(name, name)
     return [node for node in nodes if node.output[0] not in same]
+
+
+def _needed(nodes: list[Any], outputs: set[str]) -> list[Any]:
+    """The nodes that lead to the outputs."""
+    wanted = set(outputs)
+    kept: list[Any] = []
+    for node in reversed(nodes):
+        if wanted & set(node.output):
+            kept.append(node)
+            wanted |= set(node.input)
+    return kept[::-1]

@@ -17,10 +17,11 @@ import msgspec
 import numpy as np
 
 from headrace.compiler.graph import Graph
+from headrace.compiler.origin import Origin
 from headrace.compiler.tensor import Tensor, concat
 from headrace.kernel.schema import Column, Scalar, Schema
 from headrace.runtimes.frames import build_frame
-from headrace.runtimes.plan import Category, Encoder, Number, Words
+from headrace.runtimes.plan import Encoder, Lookup, Number, Words
 
 UNSEEN = "\u00ab unseen \u00bb"
 
@@ -72,9 +73,10 @@ class Source:
     graph: Graph = field(default_factory=Graph)
     encoders: list[Encoder] = field(default_factory=list)
     width: int = 0
-    splits: dict[str, np.ndarray] = field(default_factory=dict)
     _vocabularies: dict[str, dict[Scalar, None]] = field(default_factory=dict)
-    _places: dict[tuple[str, str], int] = field(default_factory=dict)
+    _places: dict[str, int] = field(default_factory=dict)
+    _lookups: dict[tuple[str, tuple[int, ...]], range] = field(default_factory=dict)
+    _known: dict[int, list[Known]] = field(default_factory=dict)
     _refused: dict[str, dict[int, str]] = field(default_factory=dict)
 
     def know(self, raw: str, values: Sequence[Any]) -> None:
@@ -99,11 +101,21 @@ class Source:
 
     def number_place(self, column: Column) -> int:
         """The input column that holds a number of the request."""
-        return self._place("number", column.name, Number(column.name))
+        if column.name not in self._places:
+            self._places[column.name] = self.width
+            self.encoders.append(Number(column.name))
+            self.width += 1
+        return self._places[column.name]
 
-    def code_place(self, raw: str) -> int:
-        """The input column that holds the code of a request column."""
-        return self._place("code", raw, Category(raw, ()))
+    def lookup_places(self, raw: str, cells: Sequence[Known]) -> range:
+        """The input columns that hold what is known of a request column's values."""
+        key = (raw, tuple(map(id, cells)))
+        if key not in self._lookups:
+            self._lookups[key] = range(self.width, self.width + len(cells))
+            self._known[len(self.encoders)] = list(cells)
+            self.encoders.append(Lookup(raw, (), (), len(cells)))
+            self.width += len(cells)
+        return self._lookups[key]
 
     def words_places(self, words: Words) -> range:
         """The input columns that hold the counts of a text's terms."""
@@ -112,33 +124,23 @@ class Source:
         self.width += len(words.vocabulary)
         return range(start, self.width)
 
-    def refuse_null(self, column: str, reason: str) -> None:
-        """Let the encoding reject a null where a number must stand."""
-        place = next(i for i, e in enumerate(self.encoders) if isinstance(e, Number) and e.column == column)
-        self.encoders[place] = msgspec.structs.replace(self.encoders[place], refuses_null=reason)
-
     def read(self, places: Sequence[int]) -> Tensor:
         """Columns of the graph's input; all of them, in order, are the input itself."""
         index = self.graph.pending(lambda: np.asarray(places, dtype=np.int64))
         name = self.graph.node("Gather", "rows", index, axis=1)
-        return Tensor(self.graph, name, len(places))
+        return Tensor(self.graph, name, len(places), origins=[Origin(place) for place in places])
 
     def finished(self) -> tuple[Encoder, ...]:
         """The encoders with all that was learnt of their columns."""
-        return tuple(self._complete(encoder) for encoder in self.encoders)
+        tables = {place: np.column_stack([_doubles(c.values()) for c in cells]) for place, cells in self._known.items()}
+        return tuple(self._complete(encoder, tables.get(place)) for place, encoder in enumerate(self.encoders))
 
-    def _place(self, kind: str, name: str, encoder: Encoder) -> int:
-        if (kind, name) not in self._places:
-            self._places[kind, name] = self.width
-            self.encoders.append(encoder)
-            self.width += 1
-        return self._places[kind, name]
-
-    def _complete(self, encoder: Encoder) -> Encoder:
-        if not isinstance(encoder, Category):
+    def _complete(self, encoder: Encoder, table: np.ndarray | None) -> Encoder:
+        if not isinstance(encoder, Lookup) or table is None:
             return encoder
+        rows = tuple(tuple(None if cell != cell else cell for cell in row) for row in table.tolist())
         values = tuple(self.codes(encoder.column)[:-2])
-        return Category(encoder.column, values, self._refused.get(encoder.column, {}))
+        return Lookup(encoder.column, values, rows, encoder.width, self._refused.get(encoder.column, {}))
 
 
 class Table:
@@ -176,27 +178,33 @@ class Table:
         return concat(parts)
 
     def _part(self, cells: Sequence[Any]) -> Tensor:
-        first = cells[0]
-        if isinstance(first, Slot):
-            return first.tensor.pick([cell.place for cell in cells])
-        if isinstance(first, Known):
-            return self._looked_up(cells)
-        columns = [cell.column for cell in cells]
-        for column in columns:
-            if column.type in ("string", "datetime"):
-                raise NotCompiled(f"the column {column.name!r} ({column.type}) is used as a number")
-        tensor = self.source.read([self.source.number_place(column) for column in columns])
-        tensor.single = all(column.dtype.lower() == "float32" for column in columns)
-        tensor.finite = not any(column.nullable for column in columns)
+        if isinstance(cells[0], Slot):
+            return cells[0].tensor.pick([cell.place for cell in cells])
+        places: list[int] = []
+        finite = True
+        start = 0
+        while start < len(cells):
+            cell = cells[start]
+            if isinstance(cell, Raw):
+                places.append(self._number(cell.column))
+                finite = finite and not cell.column.nullable
+                start += 1
+                continue
+            end = start
+            while end < len(cells) and isinstance(cells[end], Known) and cells[end].raw == cell.raw:
+                end += 1
+            places += self.source.lookup_places(cell.raw, cells[start:end])
+            finite = finite and all(one.finite for one in cells[start:end])
+            start = end
+        tensor = self.source.read(places)
+        tensor.finite = finite
+        tensor.single = all(isinstance(c, Raw) and c.column.dtype.lower() == "float32" for c in cells)
         return tensor
 
-    def _looked_up(self, cells: Sequence[Known]) -> Tensor:
-        graph = self.source.graph
-        code = self.source.read([self.source.code_place(cells[0].raw)])
-        flat = graph.node("Reshape", graph.cast(code.name, "int64"), graph.constant([-1], np.int64))
-        table = graph.pending(lambda: np.column_stack([_doubles(cell.values()) for cell in cells]))
-        finite = all(cell.finite for cell in cells)
-        return Tensor(graph, graph.node("Gather", table, flat, axis=0), len(cells), finite=finite)
+    def _number(self, column: Column) -> int:
+        if column.type in ("string", "datetime"):
+            raise NotCompiled(f"the column {column.name!r} ({column.type}) is used as a number")
+        return self.source.number_place(column)
 
 
 def whole_table(schema: Schema) -> Table:
@@ -396,13 +404,14 @@ def _raw_name(cell: Cell) -> str:
 
 
 def _together(first: Cell, other: Cell) -> bool:
-    if isinstance(first, Slot):
-        return isinstance(other, Slot) and other.tensor is first.tensor
-    if isinstance(first, Known):
-        return isinstance(other, Known) and other.raw == first.raw
-    if not isinstance(other, Raw):
-        return False
-    return (first.column.dtype.lower() == "float32") == (other.column.dtype.lower() == "float32")
+    """Whether two neighbours are read at once: of one tensor, or of the input with the same precision."""
+    if isinstance(first, Slot) or isinstance(other, Slot):
+        return isinstance(first, Slot) and isinstance(other, Slot) and other.tensor is first.tensor
+    return _is_single(first) == _is_single(other)
+
+
+def _is_single(cell: Cell) -> bool:
+    return isinstance(cell, Raw) and cell.column.dtype.lower() == "float32"
 
 
 def _doubles(values: np.ndarray) -> np.ndarray:

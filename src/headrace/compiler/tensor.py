@@ -11,7 +11,8 @@ from typing import Any, Union
 
 import numpy as np
 
-from headrace.compiler.graph import INPUT, Graph
+from headrace.compiler.graph import Graph
+from headrace.compiler.origin import Kind, Origin
 
 PACKET = 8
 Operand = Union["Tensor", float, int, np.ndarray]
@@ -21,11 +22,19 @@ class Tensor:
     """Values of shape [n, width]: doubles, or truth values where `mask`.
 
     `single` says that the Python model holds these values as float32; `finite` that neither NaN nor an infinity
-    can stand here.
+    can stand here; `origins` from which columns of the input they come, where that is known.
     """
 
     def __init__(
-        self, graph: Graph, name: str, width: int, *, mask: bool = False, single: bool = False, finite: bool = False
+        self,
+        graph: Graph,
+        name: str,
+        width: int,
+        *,
+        mask: bool = False,
+        single: bool = False,
+        finite: bool = False,
+        origins: Sequence[Origin | None] = (),
     ) -> None:
         self.graph = graph
         self.name = name
@@ -33,6 +42,7 @@ class Tensor:
         self.mask = mask
         self.single = single
         self.finite = finite
+        self.origins: list[Origin | None] = list(origins) or [None] * width
 
     def derive(self, operator: str, *others: Operand, width: int | None = None, mask: bool = False, **attributes: Any):
         """An operator over this and others: arrays of shape (width,) and numbers become constants."""
@@ -46,25 +56,33 @@ class Tensor:
         """The name of another tensor, or of a constant."""
         return other.name if isinstance(other, Tensor) else self.graph.constant(other)
 
+    def _moved(self, operator: str, kind: Kind, other: Operand) -> Tensor:
+        out = self.derive(operator, other)
+        if not isinstance(other, Tensor) and out.width == self.width:
+            constants = np.broadcast_to(np.asarray(other, dtype=np.float64), (self.width,)).tolist()
+            pairs = zip(self.origins, constants, strict=True)
+            out.origins = [origin and origin.then(kind, constant) for origin, constant in pairs]
+        return out
+
     def __add__(self, other: Operand) -> Tensor:
-        return self.derive("Add", other)
+        return self._moved("Add", "add", other)
 
     __radd__ = __add__
 
     def __sub__(self, other: Operand) -> Tensor:
-        return self.derive("Sub", other)
+        return self._moved("Sub", "subtract", other)
 
     def __rsub__(self, other: Operand) -> Tensor:
         width = max(self.width, np.shape(other)[-1] if np.ndim(other) else 1)  # type: ignore[arg-type]
         return Tensor(self.graph, self.graph.node("Sub", self.operand(other), self.name), width)
 
     def __mul__(self, other: Operand) -> Tensor:
-        return self.derive("Mul", other)
+        return self._moved("Mul", "multiply", other)
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Operand) -> Tensor:
-        return self.derive("Div", other)
+        return self._moved("Div", "divide", other)
 
     def __rtruediv__(self, other: Operand) -> Tensor:
         width = max(self.width, np.shape(other)[-1] if np.ndim(other) else 1)  # type: ignore[arg-type]
@@ -118,7 +136,17 @@ class Tensor:
         if self.single:
             return self
         single = self.graph.cast(self.graph.cast(self.name, "float"), "double")
-        return Tensor(self.graph, single, self.width, single=True)
+        origins = [origin and origin.then("round") for origin in self.origins]
+        return Tensor(self.graph, single, self.width, single=True, origins=origins)
+
+    def filled(self, values: np.ndarray) -> Tensor:
+        """A value for each column in place of NaN."""
+        out = self.isnan().where(values, self)
+        out.single = self.single
+        out.origins = [
+            origin and origin.then("fill", value) for origin, value in zip(self.origins, values.tolist(), strict=True)
+        ]
+        return out
 
     def sqrt(self) -> Tensor:
         """The correctly rounded square root."""
@@ -201,7 +229,10 @@ class Tensor:
             return self
         index = self.graph.constant(places, np.int64)
         name = self.graph.node("Gather", self.name, index, axis=1)
-        return Tensor(self.graph, name, len(places), mask=self.mask, single=self.single, finite=self.finite)
+        origins = [self.origins[place] for place in places]
+        return Tensor(
+            self.graph, name, len(places), mask=self.mask, single=self.single, finite=self.finite, origins=origins
+        )
 
     def lookup(self, table: np.ndarray) -> Tensor:
         """The rows of `table` that the one column here numbers."""
@@ -230,11 +261,6 @@ class Tensor:
         return done.pick(range(self.width))
 
 
-def rows_input(graph: Graph, width: int) -> Tensor:
-    """The graph's input."""
-    return Tensor(graph, INPUT, width)
-
-
 def concat(tensors: Sequence[Tensor]) -> Tensor:
     """Side by side."""
     if len(tensors) == 1:
@@ -248,6 +274,7 @@ def concat(tensors: Sequence[Tensor]) -> Tensor:
         mask=tensors[0].mask,
         single=all(tensor.single for tensor in tensors),
         finite=all(tensor.finite for tensor in tensors),
+        origins=[origin for tensor in tensors for origin in tensor.origins],
     )
 
 

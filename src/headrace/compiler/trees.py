@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from onnx import numpy_helper
 
+from headrace.compiler.graph import INPUT
+from headrace.compiler.origin import goes_left_missing, input_thresholds
 from headrace.compiler.tensor import Tensor
 
 LEQ, LT, EQ, MEMBER = 0, 1, 4, 6
@@ -48,6 +50,7 @@ def ensemble(x: Tensor, trees: Sequence[Tree], targets: int, *, single: bool = F
     Args:
         single: thresholds, leaves and the sum are float32, and so are the rows (rounded).
     """
+    x, trees = (x, list(trees)) if single else _on_input(x, list(trees))
     parts: list[dict[str, np.ndarray]] = []
     members: list[float] = []
     nodes = leaves = 0
@@ -75,6 +78,38 @@ def ensemble(x: Tensor, trees: Sequence[Tree], targets: int, *, single: bool = F
     )
     name = x.graph.cast(name, "double") if single else name
     return Tensor(x.graph, name, targets, finite=bool(np.all(np.isfinite(joined["leaf_weights"]))))
+
+
+def _on_input(x: Tensor, trees: list[Tree]) -> tuple[Tensor, list[Tree]]:
+    """The same trees, splitting the graph's input itself, where every column they split comes from one of its own."""
+    used = {int(f) for tree in trees for f in np.unique(tree.feature[tree.left >= 0])}
+    in_sets = {int(tree.feature[node]) for tree in trees for node in tree.members}
+    origins = {place: x.origins[place] for place in used}
+    if not used or any(o is None for o in origins.values()) or any(tree.strict for tree in trees):
+        return x, trees
+    if any(origins[place].steps for place in in_sets):  # type: ignore[union-attr]
+        return x, trees
+    columns = np.concatenate([tree.feature for tree in trees])
+    splits = np.concatenate([tree.left >= 0 for tree in trees])
+    thresholds = np.concatenate([tree.threshold for tree in trees])
+    missing = np.concatenate([tree.missing_left for tree in trees])
+    sets = np.concatenate([[node in tree.members for node in range(len(tree.left))] for tree in trees]).astype(bool)
+    moved_columns = np.zeros_like(columns)
+    for place, origin in origins.items():
+        if origin is None:
+            continue
+        here = splits & (columns == place)
+        moved_columns[here] = origin.place
+        here &= ~sets
+        missing[here] = goes_left_missing(origin, thresholds[here], missing[here])
+        thresholds[here] = input_thresholds(origin, thresholds[here])
+        x.graph.splits.setdefault(origin.place, []).append(thresholds[here])
+    bounds = np.cumsum([len(tree.left) for tree in trees])[:-1]
+    parted = (np.split(array, bounds) for array in (moved_columns, thresholds, missing))
+    moved = [
+        replace(tree, feature=f, threshold=t, missing_left=m) for tree, f, t, m in zip(trees, *parted, strict=True)
+    ]
+    return Tensor(x.graph, INPUT, 0), moved
 
 
 _INTEGERS = (

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from headrace.kernel.errors import InvalidInput, StorageUnavailable
+from headrace.kernel.ports import Coded
 from headrace.kernel.schema import FrameKind, Schema
 
 READERS = {
@@ -148,11 +149,14 @@ def _built(build: Any) -> Any:
         ) from error
 
 
+CODED_ROWS = 1_000
+
+
 def columns_of(frame: pl.DataFrame, schema: Schema) -> dict[str, Any]:
     """The features of a frame that conforms to `schema`, as columns for a scorer.
 
     Numbers without nulls keep their width as arrays of shape (rows,); nullable numbers are float64 with NaN;
-    everything else is a list with None for null, moments as ISO 8601 texts.
+    many texts are `Coded`; everything else is a list with None for null, moments as ISO 8601 texts.
     """
     return {column.name: _plain(frame[column.name], column.type) for column in schema.features}
 
@@ -164,4 +168,18 @@ def _plain(series: pl.Series, kind: str) -> Any:
         return series.to_numpy()
     if kind == "number":
         return series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    if kind == "string" and len(series) >= CODED_ROWS:
+        return _coded(series)
     return series.to_list()
+
+
+def _coded(series: pl.Series) -> Coded:
+    known = series.unique(maintain_order=True)
+    codes = pl.DataFrame({"v": series}).join(
+        pl.DataFrame({"v": known, "c": np.arange(len(known), dtype=np.int64)}),
+        on="v",
+        how="left",
+        nulls_equal=True,
+        maintain_order="left",
+    )
+    return Coded(codes["c"].to_numpy(), known.to_list())

@@ -5,13 +5,36 @@ Databases are SQLAlchemy's business and object storage is obstore's, so there is
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 from headrace.kernel.records import Runtime, Task
 from headrace.kernel.schema import Scalar, Schema
 
-Columns = dict[str, list[Scalar]]
-"""Rows as columns: a list for each feature, all of one length; dates as ISO 8601 texts."""
+Columns = dict[str, Any]
+"""Rows as columns: for each feature a list, an array of numbers or `Coded` texts, all of one length.
+
+In lists None stands for null, and dates are ISO 8601 texts; in arrays NaN stands for null.
+"""
+
+
+class Coded:
+    """Texts as places in a list of distinct values, one of which may be None; reads as a sequence of them."""
+
+    def __init__(self, codes: Any, values: list[str | None]) -> None:
+        self.codes = codes
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return Coded(self.codes[place], self.values)
+        return self.values[self.codes[place]]
+
+    def __iter__(self) -> Iterator[str | None]:
+        return (self.values[code] for code in self.codes.tolist())
 
 
 class Answers(NamedTuple):
@@ -23,11 +46,18 @@ class Answers(NamedTuple):
     probabilities: list[list[float]] | None
 
 
+class AnswerArrays(NamedTuple):
+    """The same as arrays: `predictions` of shape [n] or [n, outputs], `probabilities` of shape [n, classes]."""
+
+    predictions: Any
+    probabilities: Any
+
+
 class Scorer(Protocol):
     """A bundle, loaded and able to answer.
 
-    `answer` gives the same result for a row whatever rows stand beside it, up to the level that the
-    certificate states. It raises whatever the model raises; callers isolate the row.
+    `answer` and `arrays` give the same result for a row whatever rows stand beside it, up to the level that the
+    certificate states. They raise whatever the model raises; callers isolate the row.
     """
 
     @property
@@ -43,3 +73,5 @@ class Scorer(Protocol):
     def runtime(self) -> Runtime: ...
 
     def answer(self, columns: Columns, rows: int) -> Answers: ...
+
+    def arrays(self, columns: Columns, rows: int) -> AnswerArrays: ...

@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 
 from headrace.kernel.errors import SchemaViolation
-from headrace.kernel.ports import Columns
-from headrace.runtimes.plan import Category, Encoder, Number, Words
-
-FEW_ROWS = 8
+from headrace.kernel.ports import Coded, Columns
+from headrace.runtimes.plan import Encoder, Lookup, Number, Words
 
 
 class Encoding:
@@ -23,21 +21,27 @@ class Encoding:
     def __init__(self, encoders: Sequence[Encoder]) -> None:
         self._encoders = [_RUNNING[type(encoder)](encoder) for encoder in encoders]
         self.width = sum(encoder.width for encoder in self._encoders)
-        self._scalars = [(e.column, e.scalar) for e in self._encoders if e.width == 1]
-        self._plain = len(self._scalars) == len(self._encoders)
+        self._each = [(encoder.column, encoder.extend) for encoder in self._encoders]
 
-    def encode(self, columns: Columns, rows: int) -> np.ndarray:
-        """`rows` rows of columns (lists, or arrays of numbers) as doubles of shape [rows, width].
+    def encode(self, columns: Columns, rows: int, first: int = 0) -> np.ndarray:
+        """`rows` rows of columns as doubles of shape [rows, width].
+
+        Args:
+            columns: lists, arrays of numbers, or `Coded` texts.
+            first: the number of the first row, for errors.
 
         Raises:
             SchemaViolation: a value that the model refuses; names the row and the field.
         """
-        if rows == 1 and self._plain:
-            return np.array([[scalar(columns[name][0], 0) for name, scalar in self._scalars]], dtype=np.float64)
+        if rows == 1:
+            row: list[float] = []
+            for name, extend in self._each:
+                extend(row, columns[name][0])
+            return np.array([row], dtype=np.float64)
         matrix = np.empty((rows, self.width))
         place = 0
         for encoder in self._encoders:
-            encoder.fill(matrix[:, place : place + encoder.width], columns[encoder.column])
+            encoder.fill(matrix[:, place : place + encoder.width], columns[encoder.column], first)
             place += encoder.width
         return matrix
 
@@ -48,47 +52,57 @@ class _NumberEncoder:
     def __init__(self, encoder: Number) -> None:
         self.column = encoder.column
         self._reason = encoder.refuses_null
-        self.scalar = self._checked if self._reason else _number
 
-    def _checked(self, value: Any, row: int) -> float:
-        if value is None or value != value:
-            raise refused(row, self.column, None, self._reason)
-        return value
+    def extend(self, row: list[float], value: Any) -> None:
+        """Append one value."""
+        if value is None:
+            value = math.nan
+        if self._reason and value != value:
+            raise refused(0, self.column, None, self._reason)
+        row.append(value)
 
-    def fill(self, matrix: np.ndarray, values: Any) -> None:
+    def fill(self, matrix: np.ndarray, values: Any, first: int) -> None:
         """Write the column into `matrix`, of shape [n, 1]."""
         matrix[:, 0] = np.asarray(values, dtype=np.float64)
         if self._reason and np.isnan(matrix[:, 0]).any():
-            raise refused(int(np.isnan(matrix[:, 0]).argmax()), self.column, None, self._reason)
+            raise refused(first + int(np.isnan(matrix[:, 0]).argmax()), self.column, None, self._reason)
 
 
-class _CategoryEncoder:
-    width = 1
-
-    def __init__(self, encoder: Category) -> None:
+class _LookupEncoder:
+    def __init__(self, encoder: Lookup) -> None:
         self.column = encoder.column
-        self._codes: dict[Any, float] = {value: float(code) for code, value in enumerate(encoder.values)}
-        self._codes[None] = float(len(encoder.values))
-        self._unseen = float(len(encoder.values) + 1)
-        self._refused = {float(code): text for code, text in encoder.refused.items()}
-        self.scalar = self._checked if self._refused else self._code
+        self.width = encoder.width
+        rows = [[math.nan if cell is None else cell for cell in row] for row in encoder.table]
+        self._table = np.array(rows, dtype=np.float64).reshape(len(rows), encoder.width)
+        self._places: dict[Any, int] = {value: place for place, value in enumerate(encoder.values)}
+        self._places[None] = len(encoder.values)
+        self._rows: dict[Any, list[float]] = {value: rows[place] for value, place in self._places.items()}
+        self._unseen = len(encoder.values) + 1
+        self._unseen_row = rows[self._unseen]
+        self._refused = encoder.refused
 
-    def _code(self, value: Any, _row: int) -> float:
-        return self._codes.get(value, self._unseen)
+    def extend(self, row: list[float], value: Any) -> None:
+        """Append the doubles of one value."""
+        if self._refused:
+            self._check(value, 0)
+        row += self._rows.get(value, self._unseen_row)
 
-    def _checked(self, value: Any, row: int) -> float:
-        code = self._codes.get(value, self._unseen)
-        if code in self._refused:
-            raise refused(row, self.column, value, self._refused[code])
-        return code
-
-    def fill(self, matrix: np.ndarray, values: Any) -> None:
-        """Write the column into `matrix`, of shape [n, 1]."""
-        codes, unseen = self._codes, self._unseen
-        matrix[:, 0] = [codes.get(value, unseen) for value in values]
+    def fill(self, matrix: np.ndarray, values: Any, first: int) -> None:
+        """Write the column into `matrix`, of shape [n, width]."""
+        places, unseen = self._places, self._unseen
         if self._refused:
             for row, value in enumerate(values):
-                self._checked(value, row)
+                self._check(value, first + row)
+        if isinstance(values, Coded):
+            known = np.array([places.get(value, unseen) for value in values.values])
+            matrix[:] = self._table[known[values.codes]]
+            return
+        matrix[:] = self._table[[places.get(value, unseen) for value in values]]
+
+    def _check(self, value: Any, row: int) -> None:
+        reason = self._refused.get(self._places.get(value, self._unseen))
+        if reason is not None:
+            raise refused(row, self.column, value, reason)
 
 
 class _WordsEncoder:
@@ -98,16 +112,16 @@ class _WordsEncoder:
         self._it = encoder
         self._terms = _terms(encoder)
 
-    def scalar(self, value: Any, row: int) -> float:
-        """The count of the one term there is."""
-        matrix = np.empty((1, self.width))
-        self._count(matrix[0], value, row)
-        return float(matrix[0, 0])
+    def extend(self, row: list[float], value: Any) -> None:
+        """Append the counts of one text."""
+        counts = np.empty(self.width)
+        self._count(counts, value, 0)
+        row += counts.tolist()
 
-    def fill(self, matrix: np.ndarray, values: Any) -> None:
+    def fill(self, matrix: np.ndarray, values: Any, first: int) -> None:
         """Write the counts into `matrix`, of shape [n, terms]."""
         for row, value in enumerate(values):
-            self._count(matrix[row], value, row)
+            self._count(matrix[row], value, first + row)
 
     def _count(self, counts: np.ndarray, text: Any, row: int) -> None:
         if text is None:
@@ -120,7 +134,7 @@ class _WordsEncoder:
                 counts[place] = 1.0 if self._it.binary else counts[place] + 1.0
 
 
-_RUNNING: dict[type, Any] = {Number: _NumberEncoder, Category: _CategoryEncoder, Words: _WordsEncoder}
+_RUNNING: dict[type, Any] = {Number: _NumberEncoder, Lookup: _LookupEncoder, Words: _WordsEncoder}
 
 
 def refused(row: int, column: str, value: Any, reason: str) -> SchemaViolation:
@@ -131,10 +145,6 @@ def refused(row: int, column: str, value: Any, reason: str) -> SchemaViolation:
         field=column,
         todo="Correct the value, or fit the model with a step that handles it.",
     )
-
-
-def _number(value: Any, _row: int) -> float:
-    return math.nan if value is None else value
 
 
 def _terms(it: Words) -> Callable[[str], Iterator[str]]:

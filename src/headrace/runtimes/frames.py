@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from headrace.kernel.errors import MissingExtra
-from headrace.kernel.ports import Columns
+from headrace.kernel.ports import Coded, Columns
 from headrace.kernel.schema import Column, Schema
 
 _NUMPY = re.compile(r"(bool|u?int(8|16|32|64)|float(16|32|64))\Z")
@@ -30,6 +30,7 @@ def build_frame(schema: Schema, columns: Columns, rows: int) -> Any:
     Raises:
         MissingExtra: the frame's library is not installed.
     """
+    columns = {name: list(values) if isinstance(values, Coded) else values for name, values in columns.items()}
     build = {"pandas": _pandas, "polars": _polars, "numpy": _numpy}[schema.frame]
     return build(schema.features, columns, rows)
 

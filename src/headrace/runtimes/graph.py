@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import onnxruntime
 
 from headrace.kernel.errors import SchemaViolation
-from headrace.kernel.ports import Answers, Columns
+from headrace.kernel.ports import AnswerArrays, Answers, Columns
 from headrace.kernel.records import Runtime, Task
 from headrace.kernel.schema import Scalar, Schema
 from headrace.runtimes.bundle import GRAPH, PLAN
 from headrace.runtimes.encoding import Encoding
-from headrace.runtimes.link import linked
+from headrace.runtimes.link import Linked
 from headrace.runtimes.plan import Plan
 
-SHARE_ROWS = 4096
+CHUNK_ROWS = 8192
 
 
 class GraphScorer:
@@ -36,9 +38,10 @@ class GraphScorer:
         self.classes = classes
         self._encoding = Encoding(plan.encoders)
         self._session = session_of(graph)
-        self._link = linked(plan.link, classes)
+        self._link = Linked(plan.link, classes)
         self._outputs = ["scores", "refused"] if plan.checked else ["scores"]
         self._threads = threads
+        self._chunk = min(plan.block, CHUNK_ROWS)
 
     def answer(self, columns: Columns, rows: int) -> Answers:
         """Answers to `rows` rows.
@@ -46,7 +49,21 @@ class GraphScorer:
         Raises:
             SchemaViolation: a row at which the Python model raises.
         """
-        return self._link(self.scores(columns, rows))
+        if rows > self._chunk:
+            arrays = self.arrays(columns, rows)
+            shares = arrays.probabilities
+            return Answers(arrays.predictions.tolist(), None if shares is None else shares.tolist())
+        return self._link.answers(self._scores(columns, rows, 0))
+
+    def arrays(self, columns: Columns, rows: int) -> AnswerArrays:
+        """The same answers as arrays; several threads take chunks of rows side by side.
+
+        Raises:
+            SchemaViolation: a row at which the Python model raises.
+        """
+        parts = self._in_chunks(columns, rows, lambda *chunk: self._link.arrays(self._scores(*chunk)))
+        shares = [part.probabilities for part in parts if part.probabilities is not None]
+        return AnswerArrays(np.concatenate([p.predictions for p in parts]), np.concatenate(shares) if shares else None)
 
     def scores(self, columns: Columns, rows: int) -> np.ndarray:
         """The raw scores, of shape [rows, m].
@@ -54,21 +71,21 @@ class GraphScorer:
         Raises:
             SchemaViolation: a row at which the Python model raises.
         """
-        return self.run(self._encoding.encode(columns, rows))
+        return np.concatenate(self._in_chunks(columns, rows, self._scores))
 
-    def run(self, matrix: np.ndarray) -> np.ndarray:
-        """The graph's raw scores for encoded rows, in blocks; several threads take blocks side by side."""
-        rows = len(matrix)
-        if rows <= self.plan.block and (self._threads == 1 or rows < SHARE_ROWS):
-            return self._block(matrix, 0)
-        size = min(self.plan.block, max(SHARE_ROWS, -(-rows // self._threads)))
-        starts = range(0, rows, size)
+    def _in_chunks(self, columns: Columns, rows: int, work: Callable[[Columns, int, int], Any]) -> list[Any]:
+        def one(start: int) -> Any:
+            count = min(self._chunk, rows - start)
+            return work({name: values[start : start + count] for name, values in columns.items()}, count, start)
+
+        starts = range(0, max(rows, 1), self._chunk)
+        if self._threads == 1 or len(starts) == 1:
+            return [one(start) for start in starts]
         with ThreadPoolExecutor(self._threads) as pool:
-            parts = list(pool.map(lambda start: self._block(matrix[start : start + size], start), starts))
-        return np.concatenate(parts)
+            return list(pool.map(one, starts))
 
-    def _block(self, matrix: np.ndarray, start: int) -> np.ndarray:
-        scores, *refusals = self._session.run(self._outputs, {"rows": matrix})
+    def _scores(self, columns: Columns, rows: int, start: int) -> np.ndarray:
+        scores, *refusals = self._session.run(self._outputs, {"rows": self._encoding.encode(columns, rows, start)})
         if refusals and refusals[0].any():
             row = start + int((refusals[0] != 0.0).argmax())
             raise SchemaViolation(

@@ -1,7 +1,7 @@
-"""From raw scores to answers: one scalar routine for every form.
+"""From raw scores to answers: one routine for every form, each value through the same calls of the C library, alone.
 
-onnxruntime's own Exp and Sigmoid change their last bits with the size of a batch, and a browser's `exp` is not
-libm's; here each value goes through the same calls of the C library, alone.
+onnxruntime's own Exp and Sigmoid change their last bits with the size of a batch, numpy's `exp` differs from libm's,
+and a browser's from both. So exponentials are `math.exp`, value by value; what is left is exactly rounded anyway.
 """
 
 from __future__ import annotations
@@ -11,12 +11,86 @@ from collections.abc import Callable
 
 import numpy as np
 
-from headrace.kernel.ports import Answers
+from headrace.kernel.ports import AnswerArrays, Answers
 from headrace.kernel.schema import Scalar
 from headrace.runtimes.plan import Link
 from headrace.runtimes.single import exponential32, logistic32, softmax32
 
-Shares = Callable[[np.ndarray], list[list[float]]]
+Turn = Callable[[np.ndarray], np.ndarray]
+
+
+class Linked:
+    """A link, ready to run; `scores` are raw scores of shape [n, m]."""
+
+    def __init__(self, link: Link, classes: tuple[Scalar, ...]) -> None:
+        self._link = link
+        self._classes = classes
+        self._named = named_array(classes)
+        self._turn = _TURNS[link.kind]
+        self._quick = link.kind == "logistic" and link.decision in _QUICK
+        self._least = _QUICK.get(link.decision, 0.0)
+
+    def answers(self, scores: np.ndarray) -> Answers:
+        """Answers as Python values."""
+        if self._quick and len(scores) == 1:
+            share = logistic(scores[0, 0].item())
+            first, second = self._classes
+            chosen = share > 0.5 if self._least is None else scores[0, 0] > self._least
+            return Answers([second if chosen else first], [[1.0 - share, share]])
+        arrays = self.arrays(scores)
+        shares = arrays.probabilities
+        return Answers(arrays.predictions.tolist(), None if shares is None else shares.tolist())
+
+    def arrays(self, scores: np.ndarray) -> AnswerArrays:
+        """Answers as arrays."""
+        match self._link.decision:
+            case "value":
+                return AnswerArrays(self._values(scores), None)
+            case "each":
+                return AnswerArrays(self._each(scores), None)
+            case "index":
+                return AnswerArrays(self._named[scores[:, -1].astype(np.int64)], self._shares(scores[:, :-1]))
+        shares = self._shares(scores)
+        return AnswerArrays(self._named[self._places(scores, shares)], shares)
+
+    def _places(self, scores: np.ndarray, shares: np.ndarray | None) -> np.ndarray:
+        match self._link.decision:
+            case "positive":
+                return (scores[:, 0] > 0.0).astype(np.int64)
+            case "nonnegative":
+                return (scores[:, 0] >= 0.0).astype(np.int64)
+            case "majority" if shares is not None:
+                return (shares[:, 1] > 0.5).astype(np.int64)
+        return scores.argmax(axis=1)
+
+    def _shares(self, scores: np.ndarray) -> np.ndarray | None:
+        return None if self._link.kind == "none" else self._turn(scores)
+
+    def _values(self, scores: np.ndarray) -> np.ndarray:
+        turned = _VALUES[self._link.kind](scores)
+        turned = turned.astype(np.int64) if self._link.whole else turned
+        return turned[:, 0] if turned.shape[1] == 1 else turned
+
+    def _each(self, scores: np.ndarray) -> np.ndarray:
+        places = scores.astype(np.int64)
+        columns = [named_array(labels)[places[:, output]] for output, labels in enumerate(self._link.labels)]
+        kinds = {column.dtype.kind for column in columns}
+        if kinds <= set("iuf") or len(kinds) == 1:
+            return np.column_stack(columns)
+        return np.array([list(row) for row in zip(*(column.tolist() for column in columns), strict=True)], dtype=object)
+
+
+_QUICK: dict[str, float | None] = {"positive": 0.0, "majority": None, "nonnegative": -5e-324}
+
+
+def named_array(classes: tuple[Scalar, ...]) -> np.ndarray:
+    """Classes as an array whose `tolist` gives them back."""
+    kinds = {type(value) for value in classes}
+    if len(kinds) == 1 and kinds <= {bool, int, float}:
+        return np.array(classes)
+    named = np.empty(len(classes), dtype=object)
+    named[:] = classes
+    return named
 
 
 def logistic(score: float) -> float:
@@ -35,106 +109,58 @@ def exponential(score: float) -> float:
         return math.inf
 
 
-def softmax(scores: list[float]) -> list[float]:
-    """exp(x - max), each over their sum, added from the left."""
-    top = max(scores)
-    powers = [math.exp(score - top) for score in scores]
-    whole = sum_in_order(powers)
-    return [power / whole for power in powers]
+def exponentials(values: np.ndarray) -> np.ndarray:
+    """`exponential` of each; the same shape."""
+    flat = values.ravel().tolist()
+    try:
+        powers = list(map(math.exp, flat))
+    except OverflowError:
+        powers = list(map(exponential, flat))
+    return np.array(powers).reshape(values.shape)
 
 
-def sum_in_order(values: list[float]) -> float:
-    """The sum from the left; Python's own `sum` compensates since 3.12."""
-    total = 0.0
-    for value in values:
-        total += value
-    return total
+def _logistics(scores: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + exponentials(-scores))
 
 
-def linked(link: Link, classes: tuple[Scalar, ...]) -> Callable[[np.ndarray], Answers]:
-    """The routine that turns scores of shape [n, m] into answers."""
-    if link.decision == "value":
-        return _values(link)
-    if link.decision == "each":
-        return _each(link)
-    share = _PROBABILITIES[link.kind]
-    if link.decision == "majority" and share is not None:
-        return _majority(share, classes)
-    decide = _DECISIONS[link.decision]
-
-    def answer(scores: np.ndarray) -> Answers:
-        chosen = [classes[place] for place in decide(scores)]
-        if share is None:
-            return Answers(chosen, None)
-        return Answers(chosen, share(scores[:, :-1] if link.decision == "index" else scores))
-
-    return answer
+def _second_class(scores: np.ndarray) -> np.ndarray:
+    share = _logistics(scores[:, :1])
+    return np.hstack([1.0 - share, share])
 
 
-def _majority(share: Shares, classes: tuple[Scalar, ...]) -> Callable[[np.ndarray], Answers]:
-    def answer(scores: np.ndarray) -> Answers:
-        shares = share(scores)
-        return Answers([classes[second > 0.5] for _, second in shares], shares)
-
-    return answer
-
-
-def _values(link: Link) -> Callable[[np.ndarray], Answers]:
-    turn = _VALUES[link.kind]
-
-    def answer(scores: np.ndarray) -> Answers:
-        values = turn(scores)
-        if link.whole:
-            values = values.astype(np.int64)
-        return Answers(values[:, 0].tolist() if scores.shape[1] == 1 else values.tolist(), None)
-
-    return answer
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    powers = exponentials(scores - scores.max(axis=1, keepdims=True))
+    total = np.zeros(len(powers))
+    for column in range(powers.shape[1]):
+        total = total + powers[:, column]
+    return powers / total[:, None]
 
 
-def _each(link: Link) -> Callable[[np.ndarray], Answers]:
-    def answer(scores: np.ndarray) -> Answers:
-        places = scores.astype(np.int64).tolist()
-        return Answers([[c[p] for c, p in zip(link.labels, row, strict=True)] for row in places], None)
-
-    return answer
+def _second_class32(scores: np.ndarray) -> np.ndarray:
+    share = logistic32(scores[:, :1])
+    return np.hstack([np.float32(1.0) - share, share]).astype(np.float64)
 
 
-def _logistic_shares(scores: np.ndarray) -> list[list[float]]:
-    shares = map(logistic, scores[:, 0].tolist())
-    return [[1.0 - share, share] for share in shares]
+def _as_they_are(scores: np.ndarray) -> np.ndarray:
+    return scores
 
 
-def _logistic32_shares(scores: np.ndarray) -> list[list[float]]:
-    second = logistic32(scores)
-    return np.hstack([np.float32(1.0) - second, second]).astype(np.float64).tolist()
-
-
-def _scalars(function: Callable[[float], float]) -> Callable[[np.ndarray], np.ndarray]:
-    def turn(scores: np.ndarray) -> np.ndarray:
-        return np.array([function(score) for score in scores.ravel().tolist()]).reshape(scores.shape)
-
-    return turn
-
-
-_VALUES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "identity": lambda scores: scores,
-    "exp": _scalars(exponential),
-    "logistic": _scalars(logistic),
+_TURNS: dict[str, Turn] = {
+    "identity": _as_they_are,
+    "exp": exponentials,
+    "exp32": _as_they_are,
+    "logistic": _second_class,
+    "logistics": _logistics,
+    "logistic32": _second_class32,
+    "softmax": _softmax,
+    "softmax32": lambda scores: softmax32(scores).astype(np.float64),
+    "given": _as_they_are,
+    "none": _as_they_are,
+}
+_VALUES: dict[str, Turn] = {
+    "identity": _as_they_are,
+    "exp": exponentials,
     "exp32": lambda scores: exponential32(scores).astype(np.float64),
+    "logistic": _logistics,
     "logistic32": lambda scores: logistic32(scores).astype(np.float64),
-}
-_PROBABILITIES: dict[str, Shares | None] = {
-    "logistic": _logistic_shares,
-    "logistic32": _logistic32_shares,
-    "logistics": lambda scores: [[logistic(score) for score in row] for row in scores.tolist()],
-    "softmax32": lambda scores: softmax32(scores).astype(np.float64).tolist(),
-    "softmax": lambda scores: [softmax(row) for row in scores.tolist()],
-    "given": lambda scores: scores.tolist(),
-    "none": None,
-}
-_DECISIONS: dict[str, Callable[[np.ndarray], list[int]]] = {
-    "argmax": lambda scores: scores.argmax(axis=1).tolist(),
-    "positive": lambda scores: (scores[:, 0] > 0.0).tolist(),
-    "nonnegative": lambda scores: (scores[:, 0] >= 0.0).tolist(),
-    "index": lambda scores: scores[:, -1].astype(np.int64).tolist(),
 }

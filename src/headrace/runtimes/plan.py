@@ -28,14 +28,17 @@ class Number(msgspec.Struct, frozen=True, tag="number", omit_defaults=True):
     refuses_null: str = ""
 
 
-class Category(msgspec.Struct, frozen=True, tag="category", omit_defaults=True):
-    """One double: the place of the value in `values`; then that of null, then that of every other value.
+class Lookup(msgspec.Struct, frozen=True, tag="lookup", omit_defaults=True):
+    """`width` doubles: those of the row in `table` that stands at the value's place in `values`.
 
+    After the values' rows comes that of null, then that of every value that is not among them; null stands for NaN.
     `refused` names the places that the model refuses, with its reason.
     """
 
     column: str
     values: tuple[Scalar, ...]
+    table: tuple[tuple[float | None, ...], ...]
+    width: int
     refused: dict[int, str] = {}
 
 
@@ -60,7 +63,14 @@ class Words(msgspec.Struct, frozen=True, tag="words", omit_defaults=True):
     refuses_null: str = ""
 
 
-Encoder = Number | Category | Words
+Encoder = Number | Lookup | Words
+
+
+def encoder_width(encoder: Encoder) -> int:
+    """How many doubles an encoder gives."""
+    if isinstance(encoder, Words):
+        return len(encoder.vocabulary)
+    return encoder.width if isinstance(encoder, Lookup) else 1
 
 
 class Vector(msgspec.Struct, frozen=True):
@@ -77,8 +87,9 @@ class Link(msgspec.Struct, frozen=True):
     of the second class (of each class: ``logistics``); ``softmax``; ``exp32``, ``logistic32`` and ``softmax32``, the
     same in float32 as XGBoost computes them; ``given``, the scores are probabilities; ``none``, there are none.
     `decision`: ``value``; ``argmax`` of the scores, the first where equal; the second class where the score is
-    ``positive`` or ``nonnegative``, or where its probability is a ``majority``, past 0.5; ``index``, a last column holds the place of the class.
-    ``each``, every score is the place of a class among the `labels` of one output. `whole`: answers are whole numbers.
+    ``positive`` or ``nonnegative``, or where its probability is a ``majority``, past 0.5; ``index``, a last column
+    holds the place of the class; ``each``, every score is the place of a class among the `labels` of one output.
+    `whole`: answers are whole numbers.
     """
 
     kind: LinkKind

@@ -10,7 +10,7 @@ import numpy as np
 
 from headrace.kernel.digests import digest_bytes
 from headrace.kernel.errors import InvalidInput, MissingExtra, NotTrusted
-from headrace.kernel.ports import Answers, Columns
+from headrace.kernel.ports import AnswerArrays, Answers, Columns
 from headrace.kernel.records import Runtime, Task
 from headrace.kernel.schema import Scalar, Schema
 from headrace.runtimes.bundle import REFERENCE, REPAIR, Manifest, read_schema
@@ -30,6 +30,12 @@ class ReferenceScorer:
 
     def answer(self, columns: Columns, rows: int) -> Answers:
         """The model's own `predict` and `predict_proba` of `rows` rows."""
+        arrays = self.arrays(columns, rows)
+        shares = arrays.probabilities
+        return Answers(arrays.predictions.tolist(), None if shares is None else shares.tolist())
+
+    def arrays(self, columns: Columns, rows: int) -> AnswerArrays:
+        """The same as arrays."""
         frame = build_frame(self.schema, columns, rows)
         predictions = plain(self.fitted.predict(frame))
         if len(predictions) != rows:
@@ -39,9 +45,8 @@ class ReferenceScorer:
                 todo="Correct the predict method of the model.",
             )
         if self.task in ("regression", "multioutput") or not hasattr(self.fitted, "predict_proba"):
-            return Answers(predictions, None)
-        shares = self.fitted.predict_proba(frame)
-        return Answers(predictions, np.asarray(shares, dtype=np.float64).tolist())
+            return AnswerArrays(predictions, None)
+        return AnswerArrays(predictions, np.asarray(self.fitted.predict_proba(frame), dtype=np.float64))
 
 
 def load_reference(folder: Path, digest: str, manifest: Manifest) -> ReferenceScorer:
@@ -64,11 +69,8 @@ def load_reference(folder: Path, digest: str, manifest: Manifest) -> ReferenceSc
     return ReferenceScorer(fitted, read_schema(folder), manifest.task, manifest.classes)
 
 
-def plain(values: Any) -> list[Any]:
-    """Predictions as Python values, whatever array or series they came in.
-
-    An (n, 1) array counts as n values; an (n, m) array gives n lists of m values.
-    """
+def plain(values: Any) -> np.ndarray:
+    """Predictions as an array of shape [n] or [n, m], whatever they came in; an (n, 1) array counts as n values."""
     array = np.asarray(values)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -78,7 +80,7 @@ def plain(values: Any) -> list[Any]:
             expected="one value, or one list of values, for each row",
             todo="Register a model that answers row by row.",
         )
-    return array.tolist()
+    return array
 
 
 def describe_fitted(fitted: Any, target: list[Scalar] | None) -> tuple[Task, tuple[Scalar, ...]]:
@@ -100,5 +102,5 @@ def describe_fitted(fitted: Any, target: list[Scalar] | None) -> tuple[Task, tup
         return "regression", ()
     if isinstance(classes, list) and any(np.ndim(one) for one in classes):
         return "multioutput", ()
-    named = tuple(plain(classes))
+    named = tuple(plain(classes).tolist())
     return ("binary" if len(named) == 2 else "multiclass"), named

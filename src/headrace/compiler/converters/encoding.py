@@ -12,7 +12,6 @@ from headrace.compiler.table import (
     Known,
     NotCompiled,
     Raw,
-    Slot,
     Table,
     is_known,
     side_by_side,
@@ -92,12 +91,9 @@ def _filled(step: Any, table: Table, statistic: Any) -> Table:
         if isinstance(statistic, str):
             know_categories(table, [[statistic]])
         return tabulate(table, _filler(step.missing_values, statistic), [0])
-    if isinstance(cell, Slot):
-        x = table.tensor()
-    else:
-        x = table.tensor()
-        if x.finite and _is_nan(step.missing_values):
-            return table
+    x = table.tensor()
+    if _is_nan(step.missing_values):
+        return table if x.finite else slots(table.source, x.filled(np.array([float(statistic or 0.0)])))
     missing = _missing(x, step.missing_values)
     out = missing.where(float(0.0 if statistic is None else statistic), x)
     out.single = x.single

@@ -19,7 +19,24 @@ from headrace.compiler.trees import Tree, ensemble
 
 ZERO = float(np.float32(1e-35))
 NONE, AS_ZERO, AS_NAN = 0, 1, 2
-_IDENTITY = ["regression", "regression_l2", "l2", "mean_squared_error", "mse", "l2_root", "root_mean_squared_error", "rmse", "regression_l1", "l1", "mean_absolute_error", "mae", "huber", "fair", "quantile", "mape"]
+_IDENTITY = [
+    "regression",
+    "regression_l2",
+    "l2",
+    "mean_squared_error",
+    "mse",
+    "l2_root",
+    "root_mean_squared_error",
+    "rmse",
+    "regression_l1",
+    "l1",
+    "mean_absolute_error",
+    "mae",
+    "huber",
+    "fair",
+    "quantile",
+    "mape",
+]
 
 
 @converts("lightgbm.LGBMClassifier", takes="table", predicts=True, single=True)
