@@ -173,6 +173,8 @@ def _parameters(name: str) -> dict[str, Any]:
         "ColumnTransformer": {"transformers": [("s", _scaler(), ["x0", "x1"])], "remainder": "passthrough"},
         "FeatureUnion": {"transformer_list": [("s", _scaler()), ("p", "passthrough")]},
         "Pipeline": {"steps": [("s", _scaler()), ("m", logistic)]},
+        "RadiusNeighborsClassifier": {"radius": 9.0},
+        "RadiusNeighborsRegressor": {"radius": 9.0},
         "OneHotEncoder": {"handle_unknown": "ignore"},
         "OrdinalEncoder": {"handle_unknown": "use_encoded_value", "unknown_value": -1},
         "SparseCoder": {"dictionary": np.eye(COLUMNS)[:2]},
@@ -199,6 +201,39 @@ def _parameters(name: str) -> dict[str, Any]:
         "RANSACRegressor": {"random_state": 0},
     }
     return special.get(name, {})
+
+
+REFUSED = {
+    "AgglomerativeClustering": "labels only the rows it was fitted with",
+    "ClassicalMDS": "places only the rows it was fitted with",
+    "DBSCAN": "labels only the rows it was fitted with",
+    "DictVectorizer": "takes dictionaries, not a table",
+    "EmpiricalCovariance": "estimates a covariance and predicts nothing",
+    "FeatureHasher": "takes dictionaries, not a table",
+    "GraphicalLasso": "estimates a covariance and predicts nothing",
+    "GraphicalLassoCV": "estimates a covariance and predicts nothing",
+    "HDBSCAN": "labels only the rows it was fitted with",
+    "KernelCenterer": "takes a square kernel matrix, not a table",
+    "KernelDensity": "estimates a density and predicts nothing",
+    "LabelBinarizer": "transforms targets, not rows",
+    "LabelEncoder": "transforms targets, not rows",
+    "LedoitWolf": "estimates a covariance and predicts nothing",
+    "MDS": "places only the rows it was fitted with",
+    "MinCovDet": "estimates a covariance and predicts nothing",
+    "MultiLabelBinarizer": "transforms targets, not rows",
+    "NearestNeighbors": "finds neighbours and predicts nothing",
+    "OAS": "estimates a covariance and predicts nothing",
+    "OPTICS": "labels only the rows it was fitted with",
+    "PLSSVD": "gives a pair of tables, so no step can follow it",
+    "PatchExtractor": "takes images, not a table",
+    "ShrunkCovariance": "estimates a covariance and predicts nothing",
+    "SpectralBiclustering": "labels only the rows it was fitted with",
+    "SpectralClustering": "labels only the rows it was fitted with",
+    "SpectralCoclustering": "labels only the rows it was fitted with",
+    "SpectralEmbedding": "places only the rows it was fitted with",
+    "TSNE": "places only the rows it was fitted with",
+}
+"""Estimators that no row can be asked of, and why."""
 
 
 def _scaler() -> Any:
@@ -239,7 +274,7 @@ def _target(name: str, signal: np.ndarray, labels: np.ndarray) -> Any:
     if name in ("GammaRegressor", "PoissonRegressor", "TweedieRegressor"):
         return np.exp(signal / 5.0)
     if name in ("MultiOutputClassifier", "ClassifierChain"):
-        return np.column_stack([labels, 1 - labels])
+        return np.column_stack([labels > 0, signal > 1]).astype(int)
     if name.startswith("MultiTask") or name in (
         "MultiOutputRegressor",
         "RegressorChain",
@@ -256,9 +291,8 @@ def _fit(name: str, estimator: Any, frame: pd.DataFrame, labels: Any, signal: np
     regressor = base.is_regressor(estimator)
     continuous = regressor and np.ndim(labels) == 1 and labels.dtype.kind == "i"
     target = signal if continuous else labels
-    if name == "StackingClassifier":
-        target = labels
-    if hasattr(estimator, "predict") and name != "FrozenEstimator":
+    predicts = regressor or base.is_classifier(estimator) or hasattr(estimator, "predict")
+    if predicts and name != "FrozenEstimator":
         return estimator.fit(frame, target)
     pipeline = importlib.import_module("sklearn.pipeline")
     compose = importlib.import_module("sklearn.compose")
@@ -266,7 +300,7 @@ def _fit(name: str, estimator: Any, frame: pd.DataFrame, labels: Any, signal: np
     if name in ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer"):
         step = compose.ColumnTransformer([("text", estimator, "text")])
     ridge = importlib.import_module("sklearn.linear_model").Ridge()
-    if name == "NeighborhoodComponentsAnalysis":
+    if name == "NeighborhoodComponentsAnalysis" or name.startswith(("SelectF", "SelectK", "SelectP", "GenericUni")):
         return pipeline.make_pipeline(step, importlib.import_module("sklearn.linear_model").RidgeClassifier()).fit(
             frame, labels
         )
@@ -310,6 +344,8 @@ def compared(case: Case, rows: int, seed: int = 5) -> Found:
     raw = 0.0
     if margins is not None and compiled.plan.link.kind in ("logistic", "softmax"):
         raw = _relative(margins, scores[:, : margins.shape[1]] * _scale(case.fitted))
+    elif compiled.plan.link.kind in ("given", "identity"):
+        raw = _worst(expected, scorer.answer(columns, rows))
     flipped = 0 if level in ("L1", "L2") else -1
     return Found("graph", "", level, _worst(expected, scorer.answer(columns, rows)), raw, flipped)
 
@@ -319,7 +355,9 @@ def _scale(fitted: Any) -> float:
 
 
 def _raw_scores(fitted: Any, frame: pd.DataFrame) -> np.ndarray | None:
-    if not hasattr(fitted, "decision_function") or type(fitted).__name__ == "AdaBoostClassifier":
+    if getattr(fitted, "boosting_type", "") == "rf" or not hasattr(fitted, "decision_function"):
+        return None
+    if type(fitted).__name__ in ("AdaBoostClassifier", "NearestCentroid"):
         return None
     scores = np.asarray(fitted.decision_function(frame))
     return scores.reshape(len(frame), -1)

@@ -99,6 +99,27 @@ class Converter:
     single: bool
 
 
+_BY_ITERATION = "it solves an optimisation for each row"
+_SPARSE_GRAPH = "it gives a graph of neighbours, not columns"
+UNCOVERED = {
+    "sklearn.DictionaryLearning": _BY_ITERATION,
+    "sklearn.MiniBatchDictionaryLearning": _BY_ITERATION,
+    "sklearn.SparseCoder": _BY_ITERATION,
+    "sklearn.NMF": _BY_ITERATION,
+    "sklearn.MiniBatchNMF": _BY_ITERATION,
+    "sklearn.LatentDirichletAllocation": _BY_ITERATION,
+    "sklearn.LocallyLinearEmbedding": "it solves a system of equations for each row",
+    "sklearn.Isomap": "it looks for shortest paths between rows",
+    "sklearn.GaussianProcessClassifier": "its probabilities need the error function, which has no kernel in doubles",
+    "sklearn.HashingVectorizer": "it hashes words instead of knowing them",
+    "sklearn.KNNImputer": "it measures distances between rows that are incomplete",
+    "sklearn.KNeighborsTransformer": _SPARSE_GRAPH,
+    "sklearn.RadiusNeighborsTransformer": _SPARSE_GRAPH,
+    "sklearn.LocalOutlierFactor": "it compares densities around neighbours of neighbours",
+    "sklearn.PolynomialCountSketch": "it convolves by fast Fourier transforms",
+}
+"""Steps that are known and left to Python, with the reason."""
+
 TRANSFORMERS: dict[str, Converter] = {}
 PREDICTORS: dict[str, Converter] = {}
 
@@ -153,7 +174,7 @@ def _converted(registry: dict[str, Converter], step: Any, table: Table) -> Any:
     converter = registry.get(key)
     try:
         if converter is None:
-            raise NotCompiled("no converter is registered for it")
+            raise NotCompiled(UNCOVERED.get(key, "no converter is registered for it"))
         if converter.takes == "table":
             return converter.run(step, table)
         tensor = table.tensor()

@@ -9,7 +9,7 @@ import numpy as np
 from headrace.compiler.converters.kernels import kernel
 from headrace.compiler.converting import converts
 from headrace.compiler.table import NotCompiled
-from headrace.compiler.tensor import Tensor
+from headrace.compiler.tensor import Tensor, concat
 
 
 def project(x: Tensor, weights: Any) -> Tensor:
@@ -112,3 +112,41 @@ def agglomeration(step: Any, x: Tensor) -> Tensor:
 def boltzmann(step: Any, x: Tensor) -> Tensor:
     """The probability of each hidden unit."""
     return (project(x, step.components_.T) + step.intercept_hidden_).logistic()
+
+
+@converts("sklearn.SparsePCA", "sklearn.MiniBatchSparsePCA")
+def sparse_components(step: Any, x: Tensor) -> Tensor:
+    """The ridge regression of (x - mean) on the components, which is a product with one matrix."""
+    components = np.asarray(step.components_, dtype=np.float64)
+    gram = components @ components.T + step.ridge_alpha * np.eye(len(components))
+    return project(x - step.mean_, np.linalg.solve(gram, components).T)
+
+
+@converts("sklearn.SkewedChi2Sampler")
+def skewed_chi_squared(step: Any, x: Tensor) -> Tensor:
+    """cos(log(x + skewedness) · weights + offset) · sqrt(2 / components)."""
+    x.require_finite()
+    shifted = x + float(step.skewedness)
+    x.graph.checks.append((x <= -float(step.skewedness)).where(np.nan, x * 0.0).total().name)
+    angles = project(shifted.log(), step.random_weights_) + step.random_offset_
+    return angles.cosine() * float(np.sqrt(2.0) / np.sqrt(step.n_components))
+
+
+@converts("sklearn.AdditiveChi2Sampler")
+def additive_chi_squared(step: Any, x: Tensor) -> Tensor:
+    """Samples of the Fourier transform of the additive chi-squared kernel, 0 where x is 0."""
+    x.require_finite()
+    x.graph.checks.append((x < 0.0).where(np.nan, x * 0.0).total().name)
+    interval = (
+        getattr(step, "sample_interval_", None) or step.sample_interval or {1: 0.8, 2: 0.5, 3: 0.4}[step.sample_steps]
+    )
+    nothing = x.equals(0.0)
+    positive = nothing.where(1.0, x)
+    parts = [(x * float(interval)).sqrt()]
+    logs = positive.log() * float(interval)
+    scaled = positive * float(2 * interval)
+    for place in range(1, step.sample_steps):
+        factor = (scaled / float(np.cosh(np.pi * place * interval))).sqrt()
+        parts.append(nothing.where(0.0, factor * (logs * float(place)).cosine()))
+        parts.append(nothing.where(0.0, factor * (logs * float(place)).sine()))
+    return concat(parts)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from headrace.compiler.converters.neighbours import squared_distances
 from headrace.compiler.converters.pieces import interpolated
 from headrace.compiler.converters.scaling import known_function
 from headrace.compiler.converting import Prediction, converts, predicted
@@ -293,6 +294,21 @@ def one_vs_one(step: Any, table: Table) -> Prediction:
     confidence = concat(scores) @ signs
     final = votes + confidence / ((confidence.absolute() + 1.0) * 3.0)
     return Prediction(final, "none", "argmax", step.classes_)
+
+
+@converts("sklearn.OutputCodeClassifier", takes="table", predicts=True, single=True)
+def output_code(step: Any, table: Table) -> Prediction:
+    """The class whose code is nearest to what the classifiers say."""
+    scores = [_binary_score(e, predicted(e, table)) for e in step.estimators_]
+    near = squared_distances(concat(scores), np.asarray(step.code_book_, dtype=np.float64))
+    return Prediction(-near, "none", "argmax", step.classes_)
+
+
+@converts("sklearn._ConstantPredictor", predicts=True, single=True)
+def constant_predictor(step: Any, x: Tensor) -> Prediction:
+    """What stands for a classifier where only one class was seen."""
+    said = np.asarray(step.y_, dtype=np.float64).ravel()
+    return Prediction(constant_rows(x, said), "none", "positive", np.array([0, 1]))
 
 
 @converts("sklearn.MultiOutputRegressor", takes="table", predicts=True, single=True)

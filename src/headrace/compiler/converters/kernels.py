@@ -11,7 +11,7 @@ from headrace.compiler.converters.linear import decided
 from headrace.compiler.converters.neighbours import distances, squared_distances
 from headrace.compiler.converting import Prediction, converts
 from headrace.compiler.table import NotCompiled
-from headrace.compiler.tensor import Tensor, concat
+from headrace.compiler.tensor import Tensor, concat, constant_rows
 
 
 def kernel(x: Tensor, points: np.ndarray, name: Any, gamma: Any, degree: Any, coef0: Any) -> Tensor:
@@ -113,3 +113,65 @@ def kernel_ridge(step: Any, x: Tensor) -> Prediction:
     near = kernel(x, step.X_fit_, step.kernel, gamma, step.degree, step.coef0)
     weights = np.asarray(step.dual_coef_, dtype=np.float64).reshape(len(step.X_fit_), -1)
     return Prediction(near @ weights, "identity", "value")
+
+
+@converts("sklearn.LabelPropagation", "sklearn.LabelSpreading", predicts=True)
+def label_propagation(step: Any, x: Tensor) -> Prediction:
+    """The labels of the rows of the fit, weighted by the kernel to them."""
+    if step.kernel != "rbf":
+        raise NotCompiled(f"its kernel {step.kernel!r:.40} is not covered")
+    votes = kernel(x, step.X_, "rbf", step.gamma, 0, 0) @ np.asarray(step.label_distributions_, dtype=np.float64)
+    return Prediction(votes / votes.total(), "given", "argmax", step.classes_)
+
+
+@converts("sklearn.GaussianProcessRegressor", predicts=True)
+def gaussian_process(step: Any, x: Tensor) -> Prediction:
+    """The mean of the posterior."""
+    x.require_finite()
+    weights = np.asarray(step.alpha_, dtype=np.float64).reshape(len(step.X_train_), -1)
+    mean = covariance(step.kernel_, x, np.asarray(step.X_train_, dtype=np.float64)) @ weights
+    spread = np.atleast_1d(np.asarray(step._y_train_std, dtype=np.float64))
+    return Prediction(mean * spread + np.atleast_1d(np.asarray(step._y_train_mean)), "identity", "value")
+
+
+def covariance(function: Any, x: Tensor, points: np.ndarray) -> Tensor:
+    """A covariance function between rows and points.
+
+    Raises:
+        NotCompiled: it has a part that is not covered.
+    """
+    match type(function).__name__:
+        case "Sum":
+            return covariance(function.k1, x, points) + covariance(function.k2, x, points)
+        case "Product":
+            return covariance(function.k1, x, points) * covariance(function.k2, x, points)
+        case "ConstantKernel":
+            return constant_rows(x, np.full(len(points), float(function.constant_value)))
+        case "WhiteKernel":
+            return constant_rows(x, np.zeros(len(points)))
+        case "RBF":
+            scale = np.asarray(function.length_scale, dtype=np.float64)
+            return (squared_distances(x / scale, points / scale) * -0.5).exp()
+        case "DotProduct":
+            return (x @ np.ascontiguousarray(points.T)) + float(function.sigma_0) ** 2
+        case "RationalQuadratic":
+            base = squared_distances(x, points) / (2 * function.alpha * function.length_scale**2) + 1.0
+            return base.power(-float(function.alpha))
+        case "Matern":
+            return _matern(function, x, points)
+    raise NotCompiled(f"its covariance {type(function).__name__} is not covered")
+
+
+def _matern(function: Any, x: Tensor, points: np.ndarray) -> Tensor:
+    scale = np.asarray(function.length_scale, dtype=np.float64)
+    far = squared_distances(x / scale, points / scale).sqrt()
+    match function.nu:
+        case 0.5:
+            return (-far).exp()
+        case 1.5:
+            near = far * float(np.sqrt(3.0))
+            return (near + 1.0) * (-near).exp()
+        case 2.5:
+            near = far * float(np.sqrt(5.0))
+            return (near + 1.0 + near * near / 3.0) * (-near).exp()
+    raise NotCompiled(f"its Matern covariance with nu={function.nu} is not covered")

@@ -8,7 +8,7 @@ import numpy as np
 
 from headrace.compiler.converting import Prediction, converts
 from headrace.compiler.table import NotCompiled
-from headrace.compiler.tensor import Tensor
+from headrace.compiler.tensor import Tensor, constant_rows
 
 MOST_CELLS = 50_000_000
 
@@ -118,14 +118,68 @@ def _votes(x: Tensor, places: str, weights: Tensor, values: np.ndarray) -> Tenso
 
 @converts("sklearn.NearestCentroid", predicts=True)
 def nearest_centroid(step: Any, x: Tensor) -> Prediction:
-    """The class of the nearest centroid."""
+    """The class of the nearest centroid, in units of the spread within classes where priors differ."""
     if step.metric not in ("euclidean", "manhattan"):
         raise NotCompiled(f"its metric {step.metric!r} is not covered")
-    scores = getattr(step, "class_prior_", None)
-    if scores is not None and not np.allclose(scores, scores[0]):
-        raise NotCompiled("its classes have unequal priors")
-    far = distances(x.require_finite(), step.centroids_, step.metric, 2.0)
-    return Prediction(-far, "none", "argmax", step.classes_)
+    x.require_finite()
+    spread = np.where(step.within_class_std_dev_ != 0, step.within_class_std_dev_, 1.0)
+    far = distances(x / spread, step.centroids_ / spread, step.metric, 2.0)
+    scores = -(far * far) + 2.0 * np.log(step.class_prior_)
+    even = bool(np.isclose(step.class_prior_, 1 / len(step.classes_)).all())
+    chosen = distances(x, step.centroids_, step.metric, 2.0).argmin() if even else scores.argmax()
+    link = "softmax" if step.metric == "euclidean" else "none"
+    return Prediction(scores, link, "index", step.classes_, chosen=chosen)
+
+
+@converts("sklearn.RadiusNeighborsRegressor", predicts=True)
+def radius_regressor(step: Any, x: Tensor) -> Prediction:
+    """The weighted mean of the points within the radius; NaN where there is none."""
+    near = _within(step, x)
+    targets = np.asarray(step._y, dtype=np.float64).reshape(len(step._y), -1)
+    return Prediction((near @ targets) / near.total(), "identity", "value")
+
+
+@converts("sklearn.RadiusNeighborsClassifier", predicts=True)
+def radius_classifier(step: Any, x: Tensor) -> Prediction:
+    """The weighted shares of the classes within the radius; a row without neighbours is rejected."""
+    if step.outputs_2d_:
+        raise NotCompiled("it predicts several outputs at once")
+    if step.outlier_label_ is not None and step.outlier_label_[0] is not None:
+        raise NotCompiled("it has a label for outliers")
+    near = _within(step, x)
+    votes = near @ np.eye(len(step.classes_))[np.asarray(step._y).ravel().astype(np.int64)]
+    total = votes.total()
+    x.graph.checks.append(total.equals(0.0).where(np.nan, total * 0.0).name)
+    return Prediction(votes / total, "given", "argmax", step.classes_)
+
+
+def _within(step: Any, x: Tensor) -> Tensor:
+    """The weight of each point of the fit: 0 outside the radius."""
+    if callable(step.metric) or callable(step.weights):
+        raise NotCompiled("its metric or weights is a function of its own")
+    x.require_finite()
+    far = distances(x, _points(step), step.effective_metric_, float(step.effective_metric_params_.get("p", step.p)))
+    inside = far <= float(step.radius)
+    if step.weights in (None, "uniform"):
+        return inside.doubles()
+    exact = far.equals(0.0)
+    weights = (exact.doubles().total() > 0.0).where(exact.doubles(), 1.0 / exact.where(1.0, far))
+    return inside.where(weights, 0.0)
+
+
+@converts("sklearn.BisectingKMeans", predicts=True)
+def bisecting_k_means(step: Any, x: Tensor) -> Prediction:
+    """Down the tree of clusters, to the nearer of two centres each time."""
+    x.require_finite()
+    return Prediction(_bisected(step, step._bisecting_tree, x), "identity", "value", whole=True)
+
+
+def _bisected(step: Any, node: Any, x: Tensor) -> Tensor:
+    if node.left is None:
+        return constant_rows(x, np.array([float(node.label)]))
+    centres = np.vstack((node.left.center, node.right.center)) + getattr(step, "_X_mean", 0.0)
+    first = squared_distances(x, centres).argmin().equals(0.0)
+    return first.where(_bisected(step, node.left, x), _bisected(step, node.right, x))
 
 
 @converts("sklearn.KMeans", "sklearn.MiniBatchKMeans", predicts=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import digamma
 
 from headrace.compiler.converters.decomposition import project
 from headrace.compiler.converting import Prediction, converts
@@ -92,17 +93,26 @@ def gaussian_mixture(step: Any, x: Tensor) -> Prediction:
     """The number of the component that the row most likely comes from."""
     from sklearn.mixture._gaussian_mixture import _compute_log_det_cholesky
 
-    if type(step).__name__ != "GaussianMixture":
-        raise NotCompiled("its weights are distributions themselves")
     precisions = step.precisions_cholesky_
     log_det = np.asarray(_compute_log_det_cholesky(precisions, step.covariance_type, x.width))
+    constants = np.broadcast_to(log_det, len(step.means_)) - 0.5 * x.width * np.log(2 * np.pi)
+    constants = constants + step._estimate_log_weights()
+    if type(step).__name__ == "BayesianGaussianMixture":
+        constants = constants + _spread_of_weights(step, x.width)
     scores: list[Tensor] = []
     for place, mean in enumerate(step.means_):
         factor = _factor(precisions, step.covariance_type, place, x.width)
         gap = project(x - mean, factor)
-        constant = -0.5 * x.width * np.log(2 * np.pi) + np.broadcast_to(log_det, len(step.means_))[place]
-        scores.append((gap * gap).total() * -0.5 + float(constant + np.log(step.weights_[place])))
+        scores.append((gap * gap).total() * -0.5 + float(constants[place]))
     return Prediction(concat(scores).argmax(), "identity", "value", whole=True)
+
+
+def _spread_of_weights(step: Any, columns: int) -> np.ndarray:
+    """What the distribution over precisions adds to each component's log probability."""
+    freedom = np.asarray(step.degrees_of_freedom_)
+    digammas = digamma(0.5 * (freedom - np.arange(columns)[:, np.newaxis]))
+    log_lambda = columns * np.log(2.0) + np.sum(digammas, axis=0)
+    return -0.5 * columns * np.log(freedom) + 0.5 * (log_lambda - columns / step.mean_precision_)
 
 
 def _factor(precisions: np.ndarray, kind: str, place: int, width: int) -> np.ndarray:
