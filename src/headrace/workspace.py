@@ -20,7 +20,7 @@ from headrace.audit.signing import open_signer
 from headrace.compiler.golden import answers_frame
 from headrace.data.frames import columns_of, to_polars
 from headrace.data.snapshots import Snapshots
-from headrace.data.validation import conform
+from headrace.data.validation import conform, refuse_infinite
 from headrace.kernel.clock import Clock, utc_now
 from headrace.kernel.database import open_database
 from headrace.kernel.errors import RunFailed, StorageUnavailable, Unavailable
@@ -192,7 +192,7 @@ class Workspace:
         if isinstance(rows, dict) or (isinstance(rows, list) and rows and isinstance(rows[0], dict)):
             decoded = RowDecoder(scorer.schema, sys.maxsize).convert([rows] if isinstance(rows, dict) else rows)
             return answers_frame(scorer.answer(decoded.columns, decoded.count), scorer.classes)
-        frame = conform(to_polars(rows, text=True), scorer.schema)
+        frame = refuse_infinite(conform(to_polars(rows, text=True), scorer.schema), scorer.schema)
         return answers_frame(scorer.arrays(columns_of(frame, scorer.schema), frame.height), scorer.classes)
 
     def record_outcomes(self, table: Any) -> int:

@@ -55,11 +55,16 @@ FAMILIES = (
 
 @dataclass(frozen=True)
 class Compiled:
-    """A plan and its graph, not yet proved; `splits` has the doubles at which trees split a request's numbers."""
+    """A plan and its graph, not yet proved.
+
+    `splits` has the doubles at which trees split a request's numbers; past the magnitude `reach` of a number the
+    nearest neighbours that a model looks for are not defined.
+    """
 
     plan: Plan
     graph: bytes
     splits: dict[str, np.ndarray]
+    reach: float
 
 
 def compile_fitted(fitted: Any, schema: Schema, classes: tuple[Scalar, ...]) -> Compiled:
@@ -97,7 +102,7 @@ def compile_fitted(fitted: Any, schema: Schema, classes: tuple[Scalar, ...]) -> 
         block=max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(source.graph.row_bytes, 1))),
         checked=bool(source.graph.checks),
     )
-    return Compiled(plan, graph, _splits(source))
+    return Compiled(plan, graph, _splits(source), source.graph.reach)
 
 
 def _splits(source: Source) -> dict[str, np.ndarray]:
@@ -114,5 +119,7 @@ def _splits(source: Source) -> dict[str, np.ndarray]:
 
 def _check_classes(prediction: Prediction, classes: tuple[Scalar, ...]) -> None:
     found = () if prediction.classes is None else tuple(np.asarray(prediction.classes).tolist())
+    if len(found) == 1:
+        raise NotCompiled("it knows only one class")
     if found != classes:
         raise NotCompiled(f"its classes are {found!r:.80} in the graph and {classes!r:.80} in the object")

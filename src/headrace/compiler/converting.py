@@ -26,6 +26,7 @@ from headrace.runtimes.plan import Decision, LinkKind
 class Prediction:
     """What a predictor says, in the graph: raw scores, and how they become answers (see `runtimes.plan.Link`).
 
+    `margin` is what `decision_function` gives, where there is one; `single` says that the numbers are float32.
     `chosen` holds the place of the class where the decision is ``index``; `labels` the classes of each output where
     it is ``each``, and the scores are places.
     """
@@ -37,6 +38,8 @@ class Prediction:
     chosen: Tensor | None = None
     whole: bool = False
     labels: tuple[np.ndarray, ...] = ()
+    margin: Tensor | None = None
+    single: bool = False
 
     @property
     def has_probabilities(self) -> bool:
@@ -63,6 +66,8 @@ class Prediction:
         """The numbers that a regressor predicts, in the graph."""
         if self.classes is not None or self.labels:
             raise NotCompiled("a classifier stands where a regressor is needed")
+        if self.single:
+            raise NotCompiled("numbers in float32 stand inside another estimator")
         match self.link:
             case "identity":
                 return self.scores
@@ -150,6 +155,27 @@ def class_key(kind: type) -> str:
     return f"{kind.__module__.split('.')[0]}.{kind.__qualname__}"
 
 
+_STAYS_SPARSE = (
+    "TfidfTransformer Normalizer MaxAbsScaler StandardScaler RobustScaler PolynomialFeatures FunctionTransformer "
+    "SimpleImputer Binarizer"
+)
+
+
+def _is_sparse(step: Any, table: Table, out: Table) -> bool:
+    """Whether the transformer gives a sparse matrix, in which zeros are not stored."""
+    if hasattr(step, "sparse_output_"):
+        return bool(step.sparse_output_)
+    name = type(step).__name__
+    if name in ("CountVectorizer", "TfidfVectorizer"):
+        return True
+    if name == "KBinsDiscretizer":
+        return step.encode == "onehot"
+    if hasattr(step, "sparse_output"):
+        return bool(step.sparse_output)
+    stays = hasattr(step, "get_support") or name in _STAYS_SPARSE.split()
+    return out.sparse or (stays and table.sparse)
+
+
 def transformed(step: Any, table: Table) -> Table:
     """The columns that a fitted transformer makes.
 
@@ -157,7 +183,8 @@ def transformed(step: Any, table: Table) -> Table:
         NotCompiled: it, or a step in it, has no converter or meets what that does not cover.
     """
     out = _converted(TRANSFORMERS, step, table)
-    return out if isinstance(out, Table) else slots(table.source, out)
+    made = out if isinstance(out, Table) else slots(table.source, out)
+    return Table(made.source, made.cells, sparse=_is_sparse(step, table, made))
 
 
 def predicted(step: Any, table: Table) -> Prediction:
@@ -178,8 +205,8 @@ def _converted(registry: dict[str, Converter], step: Any, table: Table) -> Any:
         if converter.takes == "table":
             return converter.run(step, table)
         tensor = table.tensor()
-        if tensor.single and not converter.single:
-            raise NotCompiled("it computes in float32, because all its columns are float32")
+        if tensor.narrow and not converter.single:
+            raise NotCompiled(f"it computes in {tensor.dtype}, because its columns are of that type")
         return converter.run(step, tensor)
     except NotCompiled as error:
         error.step = error.step or key

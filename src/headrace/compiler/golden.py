@@ -34,12 +34,17 @@ class Golden(NamedTuple):
 
 
 def golden_rows(
-    scorer: ReferenceScorer, example: Columns, rows: int, splits: Mapping[str, np.ndarray] | None = None
+    scorer: ReferenceScorer,
+    example: Columns,
+    rows: int,
+    splits: Mapping[str, np.ndarray] | None = None,
+    reach: float = np.inf,
 ) -> Golden:
     """Golden rows made of `rows` example rows, as lists.
 
     Args:
         splits: for columns that trees split, the largest double that goes to the left.
+        reach: the largest magnitude at which the model's answer is defined in doubles.
 
     Raises:
         InvalidInput: the model raises at every one of them.
@@ -51,6 +56,7 @@ def golden_rows(
         _changed(ordinary, {column.name: value}, repeat)
         for column in schema.features
         for value in _awkward(column)
+        if not isinstance(value, int | float) or abs(value) <= reach
         for repeat in range(REPEATS)
     ]
     nothing: dict[str, Scalar] = {column.name: None for column in schema.features if column.nullable}
@@ -119,7 +125,7 @@ def _whole(dtype: str) -> list[Scalar]:
 
 def _tiny_and_huge(dtype: str) -> list[Scalar]:
     if "32" in dtype:
-        return [1e-45, -1e-45, 3e38, -3e38]
+        return [1e-45, -1e-45, 0.1, 3e38, -3e38, 1e39]
     return [5e-324, -5e-324, 1e-310, 1e30, -1e30, 1e300, -1e300]
 
 
@@ -136,12 +142,18 @@ def _beside_splits(schema: Schema, ordinary: Columns, splits: Mapping[str, np.nd
     for name, column in numbers.items():
         edges = np.unique(splits[name][np.isfinite(splits[name])])
         step = np.float32 if "32" in column.dtype else np.float64
+        beside = np.nextafter if step is np.float64 else _between_singles
         for place in _spaced(len(edges), max(1, SPLITS // (2 * len(numbers)))) if len(edges) else ():
             edge = step(edges[place])
-            for value in (edge, np.nextafter(edge, step(np.inf))):
+            for value in (edge, beside(edge, step(np.inf))):
                 if np.isfinite(value):
                     chosen.append(_changed(ordinary, {name: float(value)}, int(place)))
     return chosen
+
+
+def _between_singles(edge: Any, towards: Any) -> float:
+    """A double a little nearer to `edge` than half-way to the next float32; it is rounded to `edge` again."""
+    return float(edge) + 0.49 * (float(np.nextafter(edge, towards)) - float(edge))
 
 
 def _mixed(ordinary: Columns, wanted: int) -> list[Columns]:

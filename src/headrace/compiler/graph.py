@@ -24,6 +24,7 @@ class Graph:
     def __init__(self) -> None:
         self.checks: list[str] = []
         self.row_bytes = 64
+        self.reach = np.inf
         self.splits: dict[int, list[np.ndarray]] = {}
         self._nodes: list[Any] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}

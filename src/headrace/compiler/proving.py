@@ -21,6 +21,7 @@ from headrace.runtimes.graph import GraphScorer
 from headrace.runtimes.plan import Vector
 
 VECTORS = 12
+STEADY_ROWS = 200
 
 
 def try_compile(fitted: Any, schema: Schema, task: Task, classes: tuple[Scalar, ...]) -> tuple[Compiled | None, str]:
@@ -42,12 +43,17 @@ def proved(
     scorer = GraphScorer(compiled.plan, compiled.graph, schema, task, classes)
     try:
         answers = scorer.answer(golden.columns, golden.rows)
+        unsteady = _unsteady(scorer, golden, answers)
     except SchemaViolation as error:
         return None, f"the compiled form refuses a row that the object answers: {error.text}"
+    except Exception as error:
+        return None, f"the compiled form fails with {type(error).__name__}: {error}"
     level, worst, flipped = agreement(golden.answers, answers)
     if level not in ("L1", "L2"):
         where = _worst_row(golden, answers)
         return None, f"the compiled form differs by up to {worst:.3g} ({flipped} decisions flipped), first at {where}"
+    if unsteady:
+        return None, unsteady
     for row in range(golden.refused_rows):
         one = {name: values[row : row + 1] for name, values in golden.refused.items()}
         try:
@@ -56,6 +62,23 @@ def proved(
             continue
         return None, f"the compiled form answers a row at which the object raises: {_shown(one)}"
     return replace(compiled, plan=msgspec.structs.replace(compiled.plan, vectors=_vectors(compiled, golden))), ""
+
+
+def _unsteady(scorer: GraphScorer, golden: Golden, whole: Answers) -> str:
+    """What is wrong where the bits of an answer depend on the rows beside it; else nothing."""
+    for size in (1, 2, 37):
+        rows = min(golden.rows, STEADY_ROWS * size)
+        for start in range(0, rows, size):
+            count = min(size, rows - start)
+            part = {name: values[start : start + count] for name, values in golden.columns.items()}
+            if agreement(_rows_of(whole, start, count), scorer.answer(part, count))[0] != "L1":
+                return f"the bits of the compiled form depend on the batch ({count} rows at a time)"
+    return ""
+
+
+def _rows_of(answers: Answers, start: int, count: int) -> Answers:
+    shares = answers.probabilities
+    return Answers(answers.predictions[start : start + count], shares and shares[start : start + count])
 
 
 def _vectors(compiled: Compiled, golden: Golden) -> tuple[Vector, ...]:
@@ -74,10 +97,7 @@ def _vectors(compiled: Compiled, golden: Golden) -> tuple[Vector, ...]:
 
 def _worst_row(golden: Golden, answers: Answers) -> str:
     for row in range(golden.rows):
-        one = [
-            Answers(a.predictions[row : row + 1], a.probabilities and a.probabilities[row : row + 1])
-            for a in (golden.answers, answers)
-        ]
+        one = [_rows_of(a, row, 1) for a in (golden.answers, answers)]
         if agreement(one[0], one[1])[0] not in ("L1", "L2"):
             return _shown({name: values[row : row + 1] for name, values in golden.columns.items()})
     return "no single row"

@@ -8,6 +8,7 @@ known to it, to null, and to a value that is not, and the answers become the tab
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from headrace.compiler.graph import Graph
 from headrace.compiler.origin import Origin
 from headrace.compiler.tensor import Tensor, concat
 from headrace.kernel.schema import Column, Scalar, Schema
-from headrace.runtimes.frames import build_frame
+from headrace.runtimes.frames import build_frame, typed_categories
 from headrace.runtimes.plan import Encoder, Lookup, Number, Words
 
 UNSEEN = "\u00ab unseen \u00bb"
@@ -52,6 +53,7 @@ class Known:
     raw: str
     values: Callable[[], np.ndarray]
     finite: bool = False
+    dtype: Any = np.float64
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,9 @@ class Source:
         if column is not None and column.type == "boolean":
             values = [False, True]
         elif column is not None and column.dtype.startswith(("category", "Enum")):
-            values = column.categories or ()
+            values = typed_categories(column)
         for value in values:
-            if isinstance(value, str | bool):
+            if isinstance(value, str | bool) or (isinstance(value, int | float) and column and column.type != "string"):
                 known.setdefault(value)
 
     def codes(self, raw: str) -> list[Scalar]:
@@ -103,7 +105,7 @@ class Source:
         """The input column that holds a number of the request."""
         if column.name not in self._places:
             self._places[column.name] = self.width
-            self.encoders.append(Number(column.name))
+            self.encoders.append(_number(self.schema, column))
             self.width += 1
         return self._places[column.name]
 
@@ -143,12 +145,27 @@ class Source:
         return Lookup(encoder.column, values, rows, encoder.width, self._refused.get(encoder.column, {}))
 
 
+def _number(schema: Schema, column: Column) -> Number:
+    """The encoder of a number: rounded to float32 or float16, or held to the limits of a short integer, like frames."""
+    match = re.match(r"[uU]?[iI]nt(\d+)", column.dtype)
+    if column.type == "integer" and match:
+        limits = np.iinfo(column.dtype.lower())
+        return (
+            Number(column.name, least=float(limits.min), most=float(limits.max))
+            if int(match[1]) < 64
+            else (Number(column.name, least=0.0) if column.dtype.lower().startswith("u") else Number(column.name))
+        )
+    kind = column.dtype.lower()
+    return Number(column.name, round=kind if kind in ("float32", "float16") else "")
+
+
 class Table:
     """Columns side by side, as one step hands them to the next."""
 
-    def __init__(self, source: Source, cells: Sequence[Cell]) -> None:
+    def __init__(self, source: Source, cells: Sequence[Cell], *, sparse: bool = False) -> None:
         self.source = source
         self.cells = list(cells)
+        self.sparse = sparse
 
     @property
     def width(self) -> int:
@@ -157,7 +174,11 @@ class Table:
 
     def pick(self, places: Sequence[int]) -> Table:
         """Some of the columns."""
-        return Table(self.source, [self.cells[place] for place in places])
+        return Table(self.source, [self.cells[place] for place in places], sparse=self.sparse)
+
+    def dtypes(self) -> list[np.dtype[Any]]:
+        """The type in which the Python model is given each column."""
+        return [_dtype(self.source.schema, cell) for cell in self.cells]
 
     def tensor(self) -> Tensor:
         """All columns as doubles.
@@ -175,19 +196,22 @@ class Table:
                 end += 1
             parts.append(self._part(self.cells[start:end]))
             start = end
-        return concat(parts)
+        whole = concat(parts)
+        whole.dtype = np.result_type(*self.dtypes())
+        return whole
 
     def _part(self, cells: Sequence[Any]) -> Tensor:
         if isinstance(cells[0], Slot):
             return cells[0].tensor.pick([cell.place for cell in cells])
         places: list[int] = []
-        finite = True
+        finite = bounded = True
         start = 0
         while start < len(cells):
             cell = cells[start]
             if isinstance(cell, Raw):
                 places.append(self._number(cell.column))
-                finite = finite and not cell.column.nullable
+                wide = _dtype(self.source.schema, cell).itemsize == 8 or cell.column.type != "number"
+                finite, bounded = finite and wide and not cell.column.nullable, bounded and wide
                 start += 1
                 continue
             end = start
@@ -195,15 +219,20 @@ class Table:
                 end += 1
             places += self.source.lookup_places(cell.raw, cells[start:end])
             finite = finite and all(one.finite for one in cells[start:end])
+            bounded = bounded and all(one.finite for one in cells[start:end])
             start = end
         tensor = self.source.read(places)
-        tensor.finite = finite
-        tensor.single = all(isinstance(c, Raw) and c.column.dtype.lower() == "float32" for c in cells)
+        tensor.finite, tensor.bounded = finite, bounded or finite
+        tensor.dtype = np.result_type(*(_dtype(self.source.schema, cell) for cell in cells))
         return tensor
 
     def _number(self, column: Column) -> int:
         if column.type in ("string", "datetime"):
             raise NotCompiled(f"the column {column.name!r} ({column.type}) is used as a number")
+        if column.dtype == "object" and column.nullable and column.type != "boolean":
+            raise NotCompiled(f"the column {column.name!r} holds numbers as Python objects, with nulls among them")
+        if column.dtype.startswith("category"):
+            raise NotCompiled(f"the column {column.name!r} is of the type category and is used as a number")
         return self.source.number_place(column)
 
 
@@ -224,7 +253,9 @@ def side_by_side(tables: Sequence[Table]) -> Table:
 
 def is_known(cell: Cell) -> bool:
     """Whether a column takes few values, which a transformer can be asked for one by one."""
-    return isinstance(cell, Known) or (isinstance(cell, Raw) and cell.column.type in ("string", "boolean"))
+    if isinstance(cell, Raw):
+        return cell.column.type in ("string", "boolean") or cell.column.dtype.startswith("category")
+    return isinstance(cell, Known)
 
 
 def tabulate(
@@ -232,6 +263,7 @@ def tabulate(
     transform: Callable[[Any], Any],
     owners: Sequence[int],
     *,
+    dtype: Any = np.float64,
     numbers: dict[int, np.ndarray] | None = None,
     strict: bool = False,
     finite: bool = False,
@@ -244,6 +276,7 @@ def tabulate(
         owners: for each of its outputs, which column it is made of.
         strict: numbers at which it raises are rejected; else they cannot occur.
         finite: whether no output can be NaN or infinite.
+        dtype: of its outputs.
     """
     probes = {place: _probe(values) for place, values in (numbers or {}).items()}
     asked = _Asked(table, transform, probes)
@@ -252,27 +285,32 @@ def tabulate(
         places = [place for place, other in enumerate(owners) if other == owner]
         if owner in probes:
             looked_up = _number_lookup(table, owner, asked, places, strict, finite)
+            looked_up.dtype = np.dtype(dtype)
             cells += [Slot(looked_up, i) for i in range(len(places))]
         else:
             raw = _raw_name(table.cells[owner])
-            cells += [Known(raw, lambda o=owner, p=place: asked.output(o, p), finite) for place in places]
+            cells += [Known(raw, lambda o=owner, p=place: asked.output(o, p), finite, dtype) for place in places]
     order = [place for owner in dict.fromkeys(owners) for place, other in enumerate(owners) if other == owner]
     return Table(table.source, [cells[order.index(place)] for place in range(len(owners))])
 
 
 def _probe(values: np.ndarray) -> list[Scalar]:
-    """A number that is not among the values, the values, and null."""
+    """The values, then null, then a number that is not among them."""
     known = [value for value in np.asarray(values).tolist() if value == value]
+    if any(abs(value) >= 2**53 for value in known):
+        raise NotCompiled("it knows whole numbers that doubles cannot tell apart")
     other = max(known, default=0) + 1
-    return [other, *known, None]
+    return [*known, None, other]
 
 
 def _number_lookup(table: Table, owner: int, asked: _Asked, places: list[int], strict: bool, finite: bool) -> Tensor:
     x = table.pick([owner]).tensor()
     graph = table.source.graph
-    known = np.array(asked.probes[owner][1:-1], dtype=np.float64)
-    numbered = x.equals(known).doubles() @ np.arange(1.0, len(known) + 1)[:, None] if len(known) else x * 0.0
-    code = x.isnan().where(float(len(known) + 1), numbered)
+    known = np.array(asked.probes[owner][:-2], dtype=np.float64)
+    count = float(len(known))
+    none = x.equals(x).doubles() * 0.0
+    numbered = x.equals(known).doubles() @ np.arange(1.0, count + 1)[:, None] if len(known) else none
+    code = x.isnan().where(count, numbered.equals(0.0).where(count + 1.0, numbered - 1.0))
     flat = graph.node("Reshape", graph.cast(code.name, "int64"), graph.constant([-1], np.int64))
     answers = graph.pending(lambda: np.column_stack([_doubles(asked.output(owner, place)) for place in places]))
     if strict:
@@ -389,7 +427,7 @@ class _Asked:
 def _values(source: Source, cell: Cell) -> Any:
     if isinstance(cell, Raw):
         values = source.codes(cell.column.name)
-        return [None if cell.column.type == "boolean" and value == UNSEEN else value for value in values]
+        return [None if cell.column.type != "string" and value == UNSEEN else value for value in values]
     if isinstance(cell, Known):
         return cell.values()
     raise NotCompiled("a number stands where a text is needed")
@@ -404,14 +442,31 @@ def _raw_name(cell: Cell) -> str:
 
 
 def _together(first: Cell, other: Cell) -> bool:
-    """Whether two neighbours are read at once: of one tensor, or of the input with the same precision."""
+    """Whether two neighbours are read at once: of one tensor, or of the input."""
     if isinstance(first, Slot) or isinstance(other, Slot):
         return isinstance(first, Slot) and isinstance(other, Slot) and other.tensor is first.tensor
-    return _is_single(first) == _is_single(other)
+    return True
 
 
-def _is_single(cell: Cell) -> bool:
-    return isinstance(cell, Raw) and cell.column.dtype.lower() == "float32"
+def _dtype(schema: Schema, cell: Cell) -> np.dtype[Any]:
+    if isinstance(cell, Slot):
+        return cell.tensor.dtype
+    if isinstance(cell, Known):
+        return np.dtype(cell.dtype)
+    if cell.column.type in ("string", "datetime"):
+        return np.dtype(np.float64)
+    return held_as(schema, cell.column)
+
+
+def held_as(schema: Schema, column: Column) -> np.dtype[Any]:
+    """The numpy type in which scikit-learn sees a column of numbers; nullable and object columns become doubles."""
+    name = column.dtype
+    extension = schema.frame == "pandas" and not name.islower()
+    if extension or name in ("object", "category") or name.startswith("Decimal"):
+        return np.dtype(np.float64)
+    if column.nullable and column.type in ("integer", "boolean"):
+        return np.dtype(np.float64)
+    return np.dtype({"Boolean": "bool"}.get(name, name.lower()))
 
 
 def _doubles(values: np.ndarray) -> np.ndarray:

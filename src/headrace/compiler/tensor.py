@@ -21,8 +21,8 @@ Operand = Union["Tensor", float, int, np.ndarray]
 class Tensor:
     """Values of shape [n, width]: doubles, or truth values where `mask`.
 
-    `single` says that the Python model holds these values as float32; `finite` that neither NaN nor an infinity
-    can stand here; `origins` from which columns of the input they come, where that is known.
+    `dtype` is that in which the Python model holds these values; `finite` says that neither NaN nor an infinity can
+    stand here, `bounded` that no infinity can; `origins` from which columns of the input they come, where known.
     """
 
     def __init__(
@@ -32,17 +32,24 @@ class Tensor:
         width: int,
         *,
         mask: bool = False,
-        single: bool = False,
+        dtype: Any = np.float64,
         finite: bool = False,
+        bounded: bool = False,
         origins: Sequence[Origin | None] = (),
     ) -> None:
         self.graph = graph
         self.name = name
         self.width = width
         self.mask = mask
-        self.single = single
+        self.dtype = np.dtype(dtype)
         self.finite = finite
+        self.bounded = bounded or finite
         self.origins: list[Origin | None] = list(origins) or [None] * width
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the Python model computes on these values with less than double precision."""
+        return self.dtype.kind == "f" and self.dtype.itemsize < 8
 
     def derive(self, operator: str, *others: Operand, width: int | None = None, mask: bool = False, **attributes: Any):
         """An operator over this and others: arrays of shape (width,) and numbers become constants."""
@@ -133,20 +140,28 @@ class Tensor:
 
     def rounded(self) -> Tensor:
         """Rounded to float32 and back, as scikit-learn's trees read their rows."""
-        if self.single:
+        if self.dtype == np.float32:
             return self
         single = self.graph.cast(self.graph.cast(self.name, "float"), "double")
         origins = [origin and origin.then("round") for origin in self.origins]
-        return Tensor(self.graph, single, self.width, single=True, origins=origins)
+        return Tensor(self.graph, single, self.width, dtype=np.float32, origins=origins)
 
     def filled(self, values: np.ndarray) -> Tensor:
         """A value for each column in place of NaN."""
         out = self.isnan().where(values, self)
-        out.single = self.single
+        out.dtype = self.dtype
+        out.finite = out.bounded = self.bounded and bool(np.all(np.isfinite(values)))
         out.origins = [
             origin and origin.then("fill", value) for origin, value in zip(self.origins, values.tolist(), strict=True)
         ]
         return out
+
+    def totals(self, axis_width: int, columns: int) -> Tensor:
+        """The sums over the middle axis of values of shape [n, axis_width, columns], each added from the first."""
+        graph = self.graph
+        turned = graph.node("Transpose", self.name, perm=[0, 2, 1])
+        sums = graph.node("MatMul", turned, graph.constant(np.ones((axis_width, 1))))
+        return Tensor(graph, graph.node("Squeeze", sums, graph.constant([2], np.int64)), columns)
 
     def sqrt(self) -> Tensor:
         """The correctly rounded square root."""
@@ -231,7 +246,14 @@ class Tensor:
         name = self.graph.node("Gather", self.name, index, axis=1)
         origins = [self.origins[place] for place in places]
         return Tensor(
-            self.graph, name, len(places), mask=self.mask, single=self.single, finite=self.finite, origins=origins
+            self.graph,
+            name,
+            len(places),
+            mask=self.mask,
+            dtype=self.dtype,
+            finite=self.finite,
+            bounded=self.bounded,
+            origins=origins,
         )
 
     def lookup(self, table: np.ndarray) -> Tensor:
@@ -244,6 +266,12 @@ class Tensor:
         """Reject the rows that hold a NaN or an infinity here, as scikit-learn's checks do."""
         if not self.finite:
             self.graph.checks.append((self * 0.0).total().name)
+        return self
+
+    def require_bounded(self) -> Tensor:
+        """Reject the rows that hold an infinity here; NaN may."""
+        if not self.bounded:
+            self.graph.checks.append((self.isnan().where(0.0, self) * 0.0).total().name)
         return self
 
     def _reduced(self, operator: str) -> Tensor:
@@ -272,8 +300,9 @@ def concat(tensors: Sequence[Tensor]) -> Tensor:
         name,
         sum(tensor.width for tensor in tensors),
         mask=tensors[0].mask,
-        single=all(tensor.single for tensor in tensors),
+        dtype=np.result_type(*(tensor.dtype for tensor in tensors)),
         finite=all(tensor.finite for tensor in tensors),
+        bounded=all(tensor.bounded for tensor in tensors),
         origins=[origin for tensor in tensors for origin in tensor.origins],
     )
 

@@ -73,7 +73,7 @@ def _column(series: pl.Series, table: Any, frame_kind: str, role: Role) -> Colum
         sentinel=_sentinel(native),
         minimum=float(present.min()) if numeric else None,  # type: ignore[arg-type]
         maximum=float(present.max()) if numeric else None,  # type: ignore[arg-type]
-        categories=_categories(series, native) if kind == "string" and role == "feature" else None,
+        categories=_categories(series, native) if role == "feature" else None,
         example=_example(present, kind),
     )
 
@@ -93,6 +93,8 @@ def _sentinel(native: Any) -> Any:
 def _categories(series: pl.Series, native: Any) -> tuple[str, ...] | None:
     if native is not None and str(native.dtype) == "category":
         return tuple(str(value) for value in native.cat.categories)
+    if series.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return None
     values = series.drop_nulls().cast(pl.String).unique()
     return tuple(sorted(values.to_list())) if 0 < len(values) <= MOST_CATEGORIES else None
 

@@ -45,6 +45,25 @@ def conform(frame: pl.DataFrame, schema: Schema, *, needed: tuple[Column, ...] |
     return conformed
 
 
+def refuse_infinite(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """The frame, if none of its features is infinite: JSON has no such number, so no form answers it.
+
+    Raises:
+        SchemaViolation: a number is infinite.
+    """
+    for column in schema.features:
+        if column.type == "number" and frame[column.name].is_infinite().any():
+            row = frame[column.name].is_infinite().arg_max() or 0
+            raise SchemaViolation(
+                f"Row {row}, field {column.name!r}: {frame[column.name][row]} is not finite.",
+                row=row,
+                field=column.name,
+                expected=describe_type(column),
+                todo="Correct the value, or leave the row out.",
+            )
+    return frame
+
+
 def _typed(series: pl.Series, column: Column) -> pl.Series:
     if series.dtype.is_float() and column.type != "string":
         series = series.fill_nan(None)
@@ -115,7 +134,7 @@ def _enforce(frame: pl.DataFrame, wanted: tuple[Column, ...]) -> None:
             continue
         series = frame[column.name]
         outside = pl.Series([False] * len(series))
-        if column.categories is not None:
+        if column.categories is not None and column.type == "string":
             outside = ~series.is_in(list(column.categories)) & series.is_not_null()
         elif column.minimum is not None and column.maximum is not None:
             outside = ((series < column.minimum) | (series > column.maximum)).fill_null(False)

@@ -120,7 +120,7 @@ def _property(column: Column, enforce: bool) -> dict[str, object]:
 def _limits(column: Column) -> dict[str, object]:
     limits = {"minimum": column.minimum, "maximum": column.maximum}
     known: dict[str, object] = {name: value for name, value in limits.items() if value is not None}
-    if column.categories is not None:
+    if column.categories is not None and column.type == "string":
         known["enum"] = [*column.categories, None] if column.nullable else list(column.categories)
     return known
 

@@ -13,9 +13,8 @@ import sqlalchemy as sa
 
 from headrace.audit.log import AuditLog, Recorded
 from headrace.compiler.certificate import Form, certify
-from headrace.compiler.golden import Golden, answers_frame, golden_rows, rows_frame, stored_columns
-from headrace.compiler.proving import proved, try_compile
-from headrace.compiler.storing import stored
+from headrace.compiler.golden import Golden, answers_frame, rows_frame, stored_columns
+from headrace.compiler.making import make
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, to_text
 from headrace.kernel.database import Database
@@ -29,7 +28,6 @@ from headrace.kernel.schema import Scalar, Schema
 from headrace.registry.bundles import Draft, drafting, keep
 from headrace.registry.environment import Environment, requirements
 from headrace.runtimes import bundle as layout
-from headrace.runtimes.reference import ReferenceScorer
 
 Forms = Callable[[Path, str], AbstractContextManager[Mapping[str, Form]]]
 
@@ -136,16 +134,10 @@ class Versions:
         return found[0] if found else None
 
     def _fill(self, draft: Draft, it: Registration) -> layout.Manifest:
-        scorer = ReferenceScorer(it.fitted, it.schema, it.task, it.classes)
-        compiled, reason = try_compile(it.fitted, it.schema, it.task, it.classes)
-        golden = golden_rows(scorer, it.example, it.example_rows, compiled.splits if compiled else None)
-        if compiled:
-            compiled, reason = proved(compiled, golden, it.schema, it.task, it.classes)
-        if compiled:
-            draft.put(layout.PLAN, msgspec.json.encode(compiled.plan))
-            draft.put(layout.GRAPH, compiled.graph)
-        _put_golden(draft, golden, it)
-        draft.put(layout.REFERENCE, stored(it.fitted))
+        made = make(it.fitted, it.schema, it.task, it.classes, it.example, it.example_rows)
+        for name, content in made.files.items():
+            draft.put(name, content)
+        _put_golden(draft, made.golden, it)
         draft.put(layout.SCHEMA, msgspec.json.encode(it.schema))
         draft.put("environment/environment.json", msgspec.json.encode(it.environment))
         draft.put("environment/requirements.txt", requirements(it.environment).encode())
@@ -158,8 +150,8 @@ class Versions:
         return layout.Manifest(
             name=it.model,
             version=0,
-            runtime="graph" if compiled else "reference",
-            uncompiled=reason,
+            runtime=made.runtime,
+            uncompiled=made.uncompiled,
             task=it.task,
             classes=it.classes,
             lineage=it.lineage,

@@ -21,6 +21,7 @@ GOLDEN_OUTPUTS = "golden/outputs.arrow"
 GOLDEN_REFUSED = "golden/refused.arrow"
 PLAN = "compiled/plan.json"
 GRAPH = "compiled/graph.onnx"
+FILE_LAYOUT = "compiled/file.json"
 MONITOR = "evidence/monitor.json"
 REPAIR = "Restore the folder from a backup, or register the version again."
 

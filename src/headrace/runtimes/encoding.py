@@ -51,21 +51,34 @@ class _NumberEncoder:
 
     def __init__(self, encoder: Number) -> None:
         self.column = encoder.column
-        self._reason = encoder.refuses_null
+        self._round: Any = {"float32": np.float32, "float16": np.float16}.get(encoder.round)
+        self._least = -math.inf if encoder.least is None else encoder.least
+        self._most = math.inf if encoder.most is None else encoder.most
+        self._limited = encoder.least is not None or encoder.most is not None
+        self.extend = self._extend if self._round or self._limited else self._append
 
-    def extend(self, row: list[float], value: Any) -> None:
+    def _append(self, row: list[float], value: Any) -> None:
+        row.append(math.nan if value is None else value)
+
+    def _extend(self, row: list[float], value: Any) -> None:
         """Append one value."""
-        if value is None:
-            value = math.nan
-        if self._reason and value != value:
-            raise refused(0, self.column, None, self._reason)
-        row.append(value)
+        matrix = np.empty((1, 1))
+        self.fill(matrix, [value], 0)
+        row.append(matrix[0, 0].item())
 
     def fill(self, matrix: np.ndarray, values: Any, first: int) -> None:
         """Write the column into `matrix`, of shape [n, 1]."""
-        matrix[:, 0] = np.asarray(values, dtype=np.float64)
-        if self._reason and np.isnan(matrix[:, 0]).any():
-            raise refused(first + int(np.isnan(matrix[:, 0]).argmax()), self.column, None, self._reason)
+        numbers = np.asarray(values, dtype=np.float64)
+        if self._round:
+            with np.errstate(over="ignore"):
+                numbers = numbers.astype(self._round).astype(np.float64)
+        if self._limited:
+            outside = (numbers < self._least) | (numbers > self._most)
+            if outside.any():
+                row = int(outside.argmax())
+                reason = f"its column holds {self._least:g} to {self._most:g}"
+                raise refused(first + row, self.column, values[row], reason)
+        matrix[:, 0] = numbers
 
 
 class _LookupEncoder:

@@ -62,7 +62,7 @@ def _pandas_column(pd: Any, column: Column, values: Any) -> Any:
         array[:] = [missing if value is None else value for value in values]
         return pd.Series(array, dtype=object)
     if column.dtype == "category":
-        known = dict.fromkeys(column.categories or ())
+        known = dict.fromkeys(typed_categories(column))
         return pd.Categorical([value if value in known else None for value in values], categories=list(known))
     if column.dtype.startswith("datetime64"):
         zoned = "UTC" in column.dtype or "," in column.dtype
@@ -72,9 +72,23 @@ def _pandas_column(pd: Any, column: Column, values: Any) -> Any:
     return pd.Series(list(values), dtype=column.dtype)
 
 
+def typed_categories(column: Column) -> list[Any]:
+    """The categories of a categorical column in their own type; the schema keeps them as texts."""
+    convert = {"integer": int, "number": float, "boolean": lambda text: text == "True"}.get(column.type, str)
+    return [convert(text) for text in column.categories or ()]
+
+
 def _numbers(dtype: str, values: Any) -> np.ndarray:
-    if isinstance(values, list) and dtype.startswith("float"):
-        values = [np.nan if value is None else value for value in values]
+    if dtype.startswith("float"):
+        values = [np.nan if value is None else value for value in values] if isinstance(values, list) else values
+        with np.errstate(over="ignore"):
+            return np.asarray(values, dtype=dtype)
+    array = np.asarray(values)
+    if dtype != "bool" and array.dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        outside = (array < limits.min) | (array > limits.max)
+        if outside.any():
+            raise OverflowError(f"{array[int(outside.argmax())]} does not fit into {dtype}")
     return np.asarray(values, dtype=dtype)
 
 

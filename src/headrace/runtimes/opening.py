@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from headrace.kernel.ports import Scorer
-from headrace.runtimes.bundle import read_schema, verify_bundle
+from headrace.runtimes.bundle import FILE_LAYOUT, read_schema, verify_bundle
 from headrace.runtimes.graph import load_graph
+from headrace.runtimes.onnx_file import load_onnx_file
 from headrace.runtimes.reference import load_reference
 
 
@@ -21,6 +22,8 @@ def open_bundle(folder: Path, digest: str, threads: int = 1) -> Scorer:
         MissingExtra: a library that an uncompiled model needs is not installed.
     """
     manifest = verify_bundle(folder, digest)
+    if FILE_LAYOUT in manifest.files:
+        return load_onnx_file(folder, read_schema(folder), manifest.task, manifest.classes)
     if manifest.runtime == "graph":
         return load_graph(folder, read_schema(folder), manifest.task, manifest.classes, threads)
     return load_reference(folder, digest, manifest)

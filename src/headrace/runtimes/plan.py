@@ -21,11 +21,14 @@ Decision = Literal["value", "argmax", "positive", "nonnegative", "majority", "in
 class Number(msgspec.Struct, frozen=True, tag="number", omit_defaults=True):
     """One double: the number itself, 1 or 0 for true or false, NaN for null.
 
-    `refuses_null` is the reason for which the model refuses a null, where it does.
+    `round` says to which type the model's frames round it; below `least` and above `most` that type has no number,
+    and the model refuses it.
     """
 
     column: str
-    refuses_null: str = ""
+    round: Literal["", "float32", "float16"] = ""
+    least: float | None = None
+    most: float | None = None
 
 
 class Lookup(msgspec.Struct, frozen=True, tag="lookup", omit_defaults=True):

@@ -200,7 +200,7 @@ def _enforce(column: Column, values: list[Any]) -> None:
     for row, value in enumerate(values):
         if value is None:
             continue
-        if column.categories is not None and value not in column.categories:
+        if column.type == "string" and column.categories is not None and value not in column.categories:
             raise _violation(row, column, f"{value!r} was not seen in training, and the schema is enforced")
         if column.minimum is not None and not column.minimum <= value <= (column.maximum or 0):
             raise _violation(row, column, f"{value!r} is out of range, and the schema is enforced")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from headrace.compiler.onnx_files import read_onnx
 from headrace.data.frames import columns_of, to_polars
 from headrace.data.inference import infer_schema
 from headrace.data.validation import conform
@@ -25,6 +27,7 @@ def register_fitted(
     """Make a version of a fitted object.
 
     Args:
+        fitted: an object with predict, or an ONNX file (its path, its bytes, or the loaded message).
         example: rows as the model was fitted with, of the same kind of frame; with or without the target.
         holdout: labelled rows that it has not seen, for metrics; needs `target`.
 
@@ -37,8 +40,12 @@ def register_fitted(
     named = target if target in frame.columns else None
     schema = infer_schema(example, frame, target=named)
     schema = schema.for_model(_features(fitted, schema, features))
-    task, classes = describe_fitted(fitted, frame[named].unique().to_list() if named else None)
     rows = conform(frame, schema)
+    content = _onnx_content(fitted)
+    if content is not None:
+        fitted, task, classes = read_onnx(content, schema, columns_of(rows, schema), rows.height)
+    else:
+        task, classes = describe_fitted(fitted, frame[named].unique().to_list() if named else None)
     return versions.register(
         Registration(
             model=model,
@@ -55,6 +62,22 @@ def register_fitted(
             evaluation=_evaluation(ReferenceScorer(fitted, schema, task, classes), holdout, target),
         )
     )
+
+
+def _onnx_content(fitted: Any) -> bytes | None:
+    """The bytes of an ONNX file that was named, read or handed in as a message; None for other objects."""
+    if isinstance(fitted, bytes):
+        return fitted
+    if isinstance(fitted, str | Path):
+        path = Path(fitted)
+        if path.suffix != ".onnx" or not path.is_file():
+            raise InvalidInput(
+                f"{path} is no ONNX file.",
+                expected="the path of a file that ends in .onnx, or a fitted object",
+                todo="Correct the path, or load the model and pass the object.",
+            )
+        return path.read_bytes()
+    return fitted.SerializeToString() if type(fitted).__name__ == "ModelProto" else None
 
 
 def _features(fitted: Any, schema: Schema, named: Any) -> tuple[str, ...]:

@@ -38,7 +38,8 @@ def encoded(step: Any, table: Table, categories: Any, widths: Any, strict: bool,
         if not is_known(cell)
     }
     owners = [place for place, width in enumerate(widths) for _ in range(int(width))]
-    return tabulate(table, step.transform, owners, numbers=numbers, strict=strict, finite=finite)
+    dtype = getattr(step, "dtype", np.float64)
+    return tabulate(table, step.transform, owners, numbers=numbers, strict=strict, finite=finite, dtype=dtype)
 
 
 def _numbers(values: Any) -> np.ndarray:
@@ -88,15 +89,14 @@ def _merged(table: Table, parts: list[Table]) -> list[Table]:
 def _filled(step: Any, table: Table, statistic: Any) -> Table:
     cell = table.cells[0]
     if is_known(cell):
-        if isinstance(statistic, str):
-            know_categories(table, [[statistic]])
+        know_categories(table, [[statistic, step.missing_values]])
         return tabulate(table, _filler(step.missing_values, statistic), [0])
-    x = table.tensor()
+    x = table.tensor().require_bounded()
     if _is_nan(step.missing_values):
         return table if x.finite else slots(table.source, x.filled(np.array([float(statistic or 0.0)])))
     missing = _missing(x, step.missing_values)
     out = missing.where(float(0.0 if statistic is None else statistic), x)
-    out.single = x.single
+    out.dtype = x.dtype
     return slots(table.source, out)
 
 
@@ -113,6 +113,8 @@ def _filler(missing: Any, statistic: Any) -> Any:
 
 
 def _matches(value: Any, missing: Any) -> bool:
+    if type(missing).__name__ == "NAType":
+        return value is None or _is_nan(value)
     if _is_nan(missing):
         return value is not None and _is_nan(value)
     return value is None if missing is None else value == missing
@@ -141,6 +143,7 @@ def missing_indicator(step: Any, table: Table) -> Table:
     for place in range(chosen.width):
         one = chosen.pick([place])
         if is_known(one.cells[0]):
+            know_categories(one, [[step.missing_values]])
             parts.append(tabulate(one, _tester(step.missing_values), [0], finite=True))
         else:
             parts.append(slots(table.source, _missing(one.tensor(), step.missing_values).doubles()))
@@ -166,6 +169,8 @@ def _tester(missing: Any) -> Any:
 @converts("sklearn.KBinsDiscretizer")
 def bins(step: Any, x: Tensor) -> Table | Tensor:
     """The bin that a number falls in, or a column for each bin."""
+    if step.dtype is not None and np.dtype(step.dtype) != np.float64:
+        raise NotCompiled(f"it rounds numbers to {np.dtype(step.dtype)} before it sorts them into bins")
     x.require_finite()
     places = [interval(x.pick([j]), edges[1:-1]) for j, edges in enumerate(step.bin_edges_)]
     if step.encode == "ordinal":
@@ -179,7 +184,9 @@ def splines(step: Any, x: Tensor) -> Tensor:
     if step.extrapolation not in ("constant", "linear", "continue", "periodic", "error"):
         raise NotCompiled(f"its extrapolation {step.extrapolation!r} is not covered")
     missing = getattr(step, "handle_missing", "error") == "zeros"
-    if not missing:
+    if missing:
+        x.require_bounded()
+    else:
         x.require_finite()
     parts = [_spline(step, x.pick([place]), spline, missing) for place, spline in enumerate(step.bsplines_)]
     width = parts[0].width

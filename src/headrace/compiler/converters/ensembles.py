@@ -29,14 +29,11 @@ def label_numbers(prediction: Prediction) -> Tensor:
     return prediction.place().lookup(classes[:, None])
 
 
-def decision(estimator: Any, prediction: Prediction) -> Tensor:
+def decision(prediction: Prediction) -> Tensor:
     """What `decision_function` gives."""
-    if type(estimator).__name__ == "Pipeline":
-        return decision(estimator.steps[-1][1], prediction)
-    if prediction.link in ("logistic", "softmax", "none"):
-        halved = getattr(estimator, "loss", "") == "exponential" and prediction.link == "logistic"
-        return prediction.scores * 0.5 if halved else prediction.scores
-    raise NotCompiled(f"the decision function of {type(estimator).__name__} is not covered here")
+    if prediction.margin is None:
+        raise NotCompiled("the decision function of a classifier inside it is not covered")
+    return prediction.margin
 
 
 @converts("sklearn.VotingClassifier", takes="table", predicts=True, single=True)
@@ -104,7 +101,7 @@ def _stack_column(step: Any, estimator: Any, method: str, one: Prediction) -> Te
             shares = one.probabilities()
             return shares.pick([1]) if len(step.classes_) == 2 else shares
         case "decision_function":
-            return decision(estimator, one)
+            return decision(one)
     return label_numbers(one)
 
 
@@ -148,6 +145,8 @@ def ada_boost_classifier(step: Any, table: Table) -> Prediction:
     """Weighted votes, and softmax of them."""
     classes = np.asarray(step.classes_)
     count = len(classes)
+    if count == 1:
+        raise NotCompiled("it knows only one class")
     shared = _shared(table)
     parts: list[Tensor] = []
     for estimator, weight in zip(step.estimators_, step.estimator_weights_, strict=False):
@@ -157,10 +156,10 @@ def ada_boost_classifier(step: Any, table: Table) -> Prediction:
         parts.append(one.place().lookup(against))
     scores = added(parts) / float(np.sum(step.estimator_weights_))
     if count > 2:
-        return Prediction(scores / float(count - 1), "softmax", "index", classes, chosen=scores.argmax())
+        return Prediction(scores / float(count - 1), "softmax", "index", classes, chosen=scores.argmax(), margin=scores)
     single = -scores.pick([0]) + scores.pick([1])
     both = concat([-single, single]) / 2.0
-    return Prediction(both, "softmax", "index", classes, chosen=(single > 0.0).doubles())
+    return Prediction(both, "softmax", "index", classes, chosen=(single > 0.0).doubles(), margin=single)
 
 
 @converts("sklearn.AdaBoostRegressor", takes="table", predicts=True, single=True)
@@ -192,7 +191,7 @@ def _calibrated(one: Any, table: Table) -> Tensor:
     scored = hasattr(one.estimator, "decision_function")
     if one.method not in ("sigmoid", "isotonic"):
         raise NotCompiled(f"its method {one.method!r} is not covered")
-    scores = decision(one.estimator, inner) if scored else inner.probabilities()
+    scores = decision(inner) if scored else inner.probabilities()
     if classes == 2:
         share = _calibration(one.calibrators[0], scores.pick([scores.width - 1]))
         return concat([1.0 - share, share])
@@ -236,7 +235,7 @@ def threshold(step: Any, table: Table) -> Prediction:
     scored = method == "decision_function" or (method == "auto" and not inner.has_probabilities)
     limit = step.best_threshold_ if tuned else step.threshold
     limit = (0.0 if scored else 0.5) if limit == "auto" else float(limit)
-    score = decision(step.estimator_, inner) if scored else inner.probabilities().pick([1])
+    score = decision(inner) if scored else inner.probabilities().pick([1])
     chosen = (score >= limit).doubles()
     if not inner.has_probabilities:
         return Prediction(inner.scores, "none", "index", step.classes_, chosen=chosen)
@@ -260,16 +259,16 @@ def one_vs_rest(step: Any, table: Table) -> Prediction:
     scores = concat([_binary_score(e, one) for e, one in zip(step.estimators_, inner, strict=True)])
     chosen = scores.argmax()
     if not all(one.has_probabilities for one in inner):
-        return Prediction(scores, "none", "index", step.classes_, chosen=chosen)
+        return Prediction(scores, "none", "index", step.classes_, chosen=chosen, margin=scores)
     shares = concat([one.probabilities().pick([1]) for one in inner])
     whole = shares.total()
     nothing = whole.equals(0.0)
-    return Prediction(shares / nothing.where(1.0, whole), "given", "index", step.classes_, chosen=chosen)
+    return Prediction(shares / nothing.where(1.0, whole), "given", "index", step.classes_, chosen=chosen, margin=scores)
 
 
 def _binary_score(estimator: Any, one: Prediction) -> Tensor:
     if hasattr(estimator, "decision_function"):
-        return decision(estimator, one)
+        return decision(one)
     return one.probabilities().pick([1])
 
 
@@ -308,7 +307,8 @@ def output_code(step: Any, table: Table) -> Prediction:
 def constant_predictor(step: Any, x: Tensor) -> Prediction:
     """What stands for a classifier where only one class was seen."""
     said = np.asarray(step.y_, dtype=np.float64).ravel()
-    return Prediction(constant_rows(x, said), "none", "positive", np.array([0, 1]))
+    rows = constant_rows(x, said)
+    return Prediction(rows, "none", "positive", np.array([0, 1]), margin=rows)
 
 
 @converts("sklearn.MultiOutputRegressor", takes="table", predicts=True, single=True)

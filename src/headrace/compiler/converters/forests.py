@@ -28,8 +28,6 @@ def grown(tree: Any, values: np.ndarray, offset: int = 0) -> Tree:
 
 def read_rows(x: Tensor, *, missing: bool) -> Tensor:
     """The rows as scikit-learn's trees read them: rounded to float32, finite but for NaN where it was fitted so."""
-    if x.single and x.finite:
-        return x
     rounded = x.rounded()
     checked = rounded.isnan().where(0.0, rounded) if missing else rounded
     checked.finite = False
@@ -168,9 +166,9 @@ def gradient_boosting_classifier(step: Any, x: Tensor) -> Prediction:
     outputs = step.estimators_.shape[1]
     scores = _boosted(step, x, outputs)
     if outputs > 1:
-        return Prediction(scores, "softmax", "argmax", step.classes_)
-    scores = scores * 2.0 if step.loss == "exponential" else scores
-    return Prediction(scores, "logistic", "nonnegative", step.classes_)
+        return Prediction(scores, "softmax", "argmax", step.classes_, margin=scores)
+    doubled = scores * 2.0 if step.loss == "exponential" else scores
+    return Prediction(doubled, "logistic", "nonnegative", step.classes_, margin=scores)
 
 
 @converts("sklearn.GradientBoostingRegressor", predicts=True, single=True)
@@ -184,8 +182,8 @@ def hist_classifier(step: Any, table: Table) -> Prediction:
     """The baseline, then each tree."""
     scores = _hist(step, table)
     if scores.width > 1:
-        return Prediction(scores, "softmax", "argmax", step.classes_)
-    return Prediction(scores, "logistic", "positive", step.classes_)
+        return Prediction(scores, "softmax", "argmax", step.classes_, margin=scores)
+    return Prediction(scores, "logistic", "positive", step.classes_, margin=scores)
 
 
 @converts("sklearn.HistGradientBoostingRegressor", takes="table", predicts=True, single=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from headrace.compiler.converters.linear import decided
 from headrace.compiler.converters.neighbours import distances, squared_distances
 from headrace.compiler.converting import Prediction, converts
 from headrace.compiler.table import NotCompiled
@@ -75,7 +74,7 @@ def support_classifier(step: Any, x: Tensor) -> Prediction:
     won = (scores > 0.0).doubles()
     votes = (won @ first) + ((1.0 - won) @ second)
     shape = _one_against_rest_scores(scores, votes, pairs, classes) if step.decision_function_shape == "ovr" else scores
-    return Prediction(shape, "none", "index", step.classes_, chosen=votes.argmax())
+    return Prediction(shape, "none", "index", step.classes_, chosen=votes.argmax(), margin=shape)
 
 
 def _one_against_rest_scores(scores: Tensor, votes: Tensor, pairs: list[tuple[int, int]], classes: int) -> Tensor:
@@ -99,11 +98,14 @@ def _pair_weights(step: Any, pairs: list[tuple[int, int]]) -> np.ndarray:
 
 
 def _two_classes(step: Any, scores: Tensor) -> Prediction:
+    margin = -scores
+    chosen = (~(scores > 0.0)).doubles()
     if step.probability is not True:
-        return decided(-scores, step.classes_)
+        return Prediction(margin, "none", "index", step.classes_, chosen=chosen, margin=margin)
     inner = scores * float(step._probA[0]) + float(step._probB[0])
     share = (-inner).logistic().clip(1e-7, 1 - 1e-7)
-    return Prediction(concat([share, 1.0 - share]), "given", "index", step.classes_, chosen=(scores <= 0.0).doubles())
+    both = concat([share, 1.0 - share])
+    return Prediction(both, "given", "index", step.classes_, chosen=chosen, margin=margin)
 
 
 @converts("sklearn.KernelRidge", predicts=True)

@@ -76,16 +76,16 @@ def logistic_regression(step: Any, x: Tensor) -> Prediction:
     """The logistic function of the sum, or softmax of the sums; one against the rest with liblinear."""
     scores = linear(x, step.coef_, step.intercept_)
     if len(step.classes_) == 2:
-        return Prediction(scores, "logistic", "positive", step.classes_)
+        return Prediction(scores, "logistic", "positive", step.classes_, margin=scores)
     if getattr(step, "solver", "") == "liblinear":
         return one_against_rest(scores, step.classes_)
-    return Prediction(scores, "softmax", "argmax", step.classes_)
+    return Prediction(scores, "softmax", "argmax", step.classes_, margin=scores)
 
 
 def one_against_rest(scores: Tensor, classes: Any) -> Prediction:
     """Logistic functions, divided by their sum; the decision is the largest score's."""
     shares = scores.logistic()
-    return Prediction(shares / shares.total(), "given", "index", classes, chosen=scores.argmax())
+    return Prediction(shares / shares.total(), "given", "index", classes, chosen=scores.argmax(), margin=scores)
 
 
 @converts(
@@ -103,7 +103,7 @@ def linear_classifier(step: Any, x: Tensor) -> Prediction:
 
 def decided(scores: Tensor, classes: Any) -> Prediction:
     """Labels alone: by the sign of one score, or by the largest of several."""
-    return Prediction(scores, "none", "positive" if scores.width == 1 else "argmax", classes)
+    return Prediction(scores, "none", "positive" if scores.width == 1 else "argmax", classes, margin=scores)
 
 
 @converts("sklearn.SGDClassifier", predicts=True)
@@ -112,7 +112,7 @@ def sgd_classifier(step: Any, x: Tensor) -> Prediction:
     scores = linear(x, step.coef_, step.intercept_)
     if step.loss == "log_loss":
         if scores.width == 1:
-            return Prediction(scores, "logistic", "positive", step.classes_)
+            return Prediction(scores, "logistic", "positive", step.classes_, margin=scores)
         return one_against_rest(scores, step.classes_)
     if step.loss == "modified_huber":
         return _modified_huber(scores, step.classes_)
@@ -123,11 +123,11 @@ def _modified_huber(scores: Tensor, classes: Any) -> Prediction:
     shares = (scores.clip(-1.0, 1.0) + 1.0) / 2.0
     if scores.width == 1:
         both = [1.0 - shares, shares]
-        return Prediction(concat(both), "given", "index", classes, chosen=(scores > 0.0).doubles())
+        return Prediction(concat(both), "given", "index", classes, chosen=(scores > 0.0).doubles(), margin=scores)
     total = shares.total()
     nothing = total.equals(0.0)
     shares = nothing.where(1.0, shares) / nothing.where(float(scores.width), total)
-    return Prediction(shares, "given", "index", classes, chosen=scores.argmax())
+    return Prediction(shares, "given", "index", classes, chosen=scores.argmax(), margin=scores)
 
 
 @converts("sklearn.SGDOneClassSVM", predicts=True)
@@ -142,8 +142,8 @@ def linear_discriminant(step: Any, x: Tensor) -> Prediction:
     """Like a logistic regression."""
     scores = linear(x, step.coef_, step.intercept_)
     if len(step.classes_) == 2:
-        return Prediction(scores, "logistic", "positive", step.classes_)
-    return Prediction(scores, "softmax", "argmax", step.classes_)
+        return Prediction(scores, "logistic", "positive", step.classes_, margin=scores)
+    return Prediction(scores, "softmax", "argmax", step.classes_, margin=scores)
 
 
 @converts("sklearn.PLSRegression", "sklearn.PLSCanonical", "sklearn.CCA", predicts=True)

@@ -21,8 +21,7 @@ def squared_distances(x: Tensor, points: np.ndarray) -> Tensor:
     rows = graph.node("Unsqueeze", x.name, graph.constant([2], np.int64))
     gaps = graph.node("Sub", rows, graph.constant(np.ascontiguousarray(points.T)[None, :, :]))
     squares = graph.node("Mul", gaps, gaps)
-    sums = graph.node("ReduceSum", squares, graph.constant([1], np.int64), keepdims=0)
-    return Tensor(graph, sums, len(points))
+    return Tensor(graph, squares, len(points)).totals(points.shape[1], len(points))
 
 
 def distances(x: Tensor, points: np.ndarray, metric: str, power: float) -> Tensor:
@@ -42,14 +41,20 @@ def distances(x: Tensor, points: np.ndarray, metric: str, power: float) -> Tenso
     graph = x.graph
     rows = graph.node("Unsqueeze", x.name, graph.constant([2], np.int64))
     gaps = graph.node("Abs", graph.node("Sub", rows, graph.constant(np.ascontiguousarray(points.T)[None, :, :])))
-    operator = "ReduceMax" if metric == "chebyshev" else "ReduceSum"
-    return Tensor(graph, graph.node(operator, gaps, graph.constant([1], np.int64), keepdims=0), len(points))
+    if metric == "chebyshev":
+        return Tensor(graph, graph.node("ReduceMax", gaps, graph.constant([1], np.int64), keepdims=0), len(points))
+    return Tensor(graph, gaps, len(points)).totals(points.shape[1], len(points))
 
 
 def _weigh(x: Tensor, points: np.ndarray) -> None:
     if points.size > MOST_CELLS:
         raise NotCompiled(f"it compares with {len(points)} rows of {points.shape[1]} columns, too many for a graph")
-    x.graph.row_bytes = max(x.graph.row_bytes, 16 * points.size)
+    x.graph.row_bytes = max(x.graph.row_bytes, 24 * points.size)
+
+
+def _limit_reach(x: Tensor, points: np.ndarray) -> None:
+    """Past this magnitude all points are equally far in doubles, and which is nearest is not defined."""
+    x.graph.reach = min(x.graph.reach, 1e7 * max(float(np.abs(points).max()), 1.0))
 
 
 def _nearest(step: Any, x: Tensor, points: np.ndarray) -> tuple[str, Tensor]:
@@ -57,6 +62,7 @@ def _nearest(step: Any, x: Tensor, points: np.ndarray) -> tuple[str, Tensor]:
     if callable(step.metric) or callable(step.weights):
         raise NotCompiled("its metric or weights is a function of its own")
     far = distances(x, points, step.effective_metric_, float(step.effective_metric_params_.get("p", step.p)))
+    _limit_reach(x, points)
     graph = x.graph
     outputs = graph.nodes(
         "TopK", 2, far.name, graph.constant([step.n_neighbors], np.int64), axis=1, largest=0, sorted=1
@@ -113,12 +119,13 @@ def _votes(x: Tensor, places: str, weights: Tensor, values: np.ndarray) -> Tenso
     each = _gathered(graph, places, values)
     wide = graph.node("Unsqueeze", weights.name, graph.constant([2], np.int64))
     weighed = graph.node("Mul", each, wide)
-    return Tensor(graph, graph.node("ReduceSum", weighed, graph.constant([1], np.int64), keepdims=0), values.shape[1])
+    return Tensor(graph, weighed, values.shape[1]).totals(weights.width, values.shape[1])
 
 
 @converts("sklearn.NearestCentroid", predicts=True)
 def nearest_centroid(step: Any, x: Tensor) -> Prediction:
     """The class of the nearest centroid, in units of the spread within classes where priors differ."""
+    _limit_reach(x, step.centroids_)
     if step.metric not in ("euclidean", "manhattan"):
         raise NotCompiled(f"its metric {step.metric!r} is not covered")
     x.require_finite()
@@ -158,6 +165,7 @@ def _within(step: Any, x: Tensor) -> Tensor:
     if callable(step.metric) or callable(step.weights):
         raise NotCompiled("its metric or weights is a function of its own")
     x.require_finite()
+    _limit_reach(x, _points(step))
     far = distances(x, _points(step), step.effective_metric_, float(step.effective_metric_params_.get("p", step.p)))
     inside = far <= float(step.radius)
     if step.weights in (None, "uniform"):
@@ -170,6 +178,7 @@ def _within(step: Any, x: Tensor) -> Tensor:
 @converts("sklearn.BisectingKMeans", predicts=True)
 def bisecting_k_means(step: Any, x: Tensor) -> Prediction:
     """Down the tree of clusters, to the nearer of two centres each time."""
+    _limit_reach(x, step.cluster_centers_)
     x.require_finite()
     return Prediction(_bisected(step, step._bisecting_tree, x), "identity", "value", whole=True)
 
@@ -185,6 +194,7 @@ def _bisected(step: Any, node: Any, x: Tensor) -> Tensor:
 @converts("sklearn.KMeans", "sklearn.MiniBatchKMeans", predicts=True)
 def k_means(step: Any, x: Tensor) -> Prediction:
     """The number of the nearest centre."""
+    _limit_reach(x, step.cluster_centers_)
     near = squared_distances(x.require_finite(), step.cluster_centers_).argmin()
     return Prediction(near, "identity", "value", whole=True)
 
@@ -192,6 +202,7 @@ def k_means(step: Any, x: Tensor) -> Prediction:
 @converts("sklearn.MeanShift", "sklearn.AffinityPropagation", predicts=True)
 def centred_clusters(step: Any, x: Tensor) -> Prediction:
     """The number of the nearest centre."""
+    _limit_reach(x, step.cluster_centers_)
     near = squared_distances(x.require_finite(), step.cluster_centers_).argmin()
     return Prediction(near, "identity", "value", whole=True)
 
@@ -205,6 +216,7 @@ def k_means_distances(step: Any, x: Tensor) -> Tensor:
 @converts("sklearn.Birch", predicts=True)
 def birch(step: Any, x: Tensor) -> Prediction:
     """The label of the nearest subcluster."""
+    _limit_reach(x, step.subcluster_centers_)
     near = squared_distances(x.require_finite(), step.subcluster_centers_).argmin()
     labels = np.asarray(step.subcluster_labels_, dtype=np.float64)[:, None]
     return Prediction(near.lookup(labels), "identity", "value", whole=True)

@@ -84,8 +84,9 @@ def quadratic_discriminant(step: Any, x: Tensor) -> Prediction:
         scores.append((norm + float(np.sum(np.log(scaling)))) * -0.5 + float(np.log(prior)))
     every = concat(scores)
     if len(scores) == 2:
-        return Prediction(every.pick([1]) - every.pick([0]), "logistic", "positive", step.classes_)
-    return Prediction(every, "softmax", "argmax", step.classes_)
+        margin = every.pick([1]) - every.pick([0])
+        return Prediction(margin, "logistic", "positive", step.classes_, margin=margin)
+    return Prediction(every, "softmax", "argmax", step.classes_, margin=every)
 
 
 @converts("sklearn.GaussianMixture", "sklearn.BayesianGaussianMixture", predicts=True)

@@ -16,6 +16,7 @@ from headrace.compiler.tensor import Tensor, concat, constant_rows
 @converts("sklearn.StandardScaler")
 def standard_scaler(step: Any, x: Tensor) -> Tensor:
     """(x - mean) / scale."""
+    x.require_bounded()
     if step.with_mean:
         x = x - step.mean_
     return x / step.scale_ if step.with_std else x
@@ -24,6 +25,7 @@ def standard_scaler(step: Any, x: Tensor) -> Tensor:
 @converts("sklearn.MinMaxScaler")
 def min_max_scaler(step: Any, x: Tensor) -> Tensor:
     """x · scale + min."""
+    x.require_bounded()
     x = x * step.scale_ + step.min_
     return x.clip(*map(float, step.feature_range)) if step.clip else x
 
@@ -31,6 +33,7 @@ def min_max_scaler(step: Any, x: Tensor) -> Tensor:
 @converts("sklearn.MaxAbsScaler")
 def max_abs_scaler(step: Any, x: Tensor) -> Tensor:
     """x / scale."""
+    x.require_bounded()
     x = x / step.scale_
     return x.clip(-1.0, 1.0) if getattr(step, "clip", False) else x
 
@@ -38,6 +41,7 @@ def max_abs_scaler(step: Any, x: Tensor) -> Tensor:
 @converts("sklearn.RobustScaler")
 def robust_scaler(step: Any, x: Tensor) -> Tensor:
     """(x - center) / scale."""
+    x.require_bounded()
     if step.with_centering:
         x = x - step.center_
     return x / step.scale_ if step.with_scaling else x
@@ -55,13 +59,15 @@ def normalizer(step: Any, x: Tensor) -> Tensor:
             norm = (x * x).total().sqrt()
         case _:
             norm = size.largest()
-    return x / norm.equals(0.0).where(1.0, norm)
+    return x / (norm < 10 * np.finfo(np.float64).eps).where(1.0, norm)
 
 
 @converts("sklearn.Binarizer", single=True)
 def binarizer(step: Any, x: Tensor) -> Tensor:
     """1 past the threshold, else 0."""
-    return (x.require_finite() > float(step.threshold)).doubles()
+    out = (x.require_finite() > float(step.threshold)).doubles()
+    out.dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
+    return out
 
 
 @converts("sklearn.PolynomialFeatures")
@@ -86,6 +92,7 @@ def _product(x: Tensor, places: tuple[int, ...], made: dict[tuple[int, ...], Ten
 @converts("sklearn.PowerTransformer")
 def power_transformer(step: Any, x: Tensor) -> Tensor:
     """Yeo-Johnson or Box-Cox by column, then scaled."""
+    x.require_bounded()
     transform = _box_cox if step.method == "box-cox" else _yeo_johnson
     x = concat([transform(x.pick([place]), float(power)) for place, power in enumerate(step.lambdas_)])
     return standard_scaler(step._scaler, x) if step.standardize else x
@@ -105,14 +112,14 @@ def _box_cox_1p(x: Tensor, power: float) -> Tensor:
 
 
 def _box_cox(x: Tensor, power: float) -> Tensor:
-    x = (x > 0.0).where(x, np.nan)
-    x.require_finite()
+    x.graph.checks.append((x <= 0.0).where(np.nan, x.isnan().where(0.0, x * 0.0)).name)
     return x.log() if abs(power) < 1e-19 else expm1(x.log() * power) / power
 
 
 @converts("sklearn.QuantileTransformer")
 def quantile_transformer(step: Any, x: Tensor) -> Tensor:
     """The mean of two interpolations over the quantiles, and the normal's percent point where asked."""
+    x.require_bounded()
     return concat([_quantile(step, x.pick([place]), step.quantiles_[:, place]) for place in range(x.width)])
 
 
@@ -175,6 +182,9 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+_PROMOTING = ("log", "log1p", "log2", "log10", "exp", "expm1", "sqrt", "sin", "cos", "tanh", "floor", "ceil", "rint")
+
+
 def known_function(function: Any) -> Callable[[Tensor], Tensor]:
     """The operators of a function of numpy.
 
@@ -194,9 +204,11 @@ def function_transformer(step: Any, table: Table) -> Table:
         return table
     if step.kw_args:
         raise NotCompiled("its function takes further arguments")
+    name = getattr(step.func, "__name__", "")
+    wide = {"f8"} | ({"i8", "i4", "u8", "u4"} if name in _PROMOTING else set())
+    if any(dtype.str[1:] not in wide for dtype in table.dtypes()):
+        raise NotCompiled(f"its function {name!r} is given other numbers than doubles, and numpy keeps their type")
     x = table.tensor()
-    if x.single:
-        raise NotCompiled("it computes in float32, because all its columns are float32")
     if step.validate:
         x.require_finite()
     return slots(table.source, known_function(step.func)(x))

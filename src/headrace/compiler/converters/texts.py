@@ -21,7 +21,9 @@ def count_vectorizer(step: Any, table: Table) -> Table:
 @converts("sklearn.TfidfVectorizer", takes="table")
 def tfidf_vectorizer(step: Any, table: Table) -> Table:
     """The counts, weighed."""
-    return slots(table.source, tfidf_transformer(step._tfidf, _counts(step, table)))
+    out = tfidf_transformer(step._tfidf, _counts(step, table))
+    out.dtype = np.dtype(step.dtype)
+    return slots(table.source, out)
 
 
 @converts("sklearn.TfidfTransformer")

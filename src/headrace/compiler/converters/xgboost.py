@@ -47,7 +47,7 @@ def regressor(step: Any, table: Table) -> Prediction:
     """Trees, then the link of the objective in float32."""
     margin, objective = _margin(step, table)
     if objective in _IDENTITY or objective in _RANKS:
-        return Prediction(margin, "identity", "value")
+        return Prediction(margin, "identity", "value", single=True)
     if objective in _EXPONENTIAL:
         return Prediction(margin, "exp32", "value")
     if objective in ("reg:logistic", "binary:logistic"):
@@ -78,10 +78,13 @@ def _margin(step: Any, table: Table) -> tuple[Tensor, str]:
 
 
 def _prepared(step: Any, table: Table, trees: list[Tree]) -> Tensor:
+    sparse = table.sparse
     table, categorical = coded(table, None)
     x = table.tensor()
     if x.width != step.n_features_in_:
         raise NotCompiled(f"it has {step.n_features_in_} features, and is given {x.width} columns")
+    if sparse:
+        x = x.equals(0.0).where(np.nan, x)
     missing = float(step.missing)
     if missing == missing:
         x = x.rounded()

@@ -125,7 +125,12 @@ def _range(column: Any) -> str:
 def register(
     call: Call, model: str, file: Path, example: Path, target: str | None, holdout: Path | None, trust: bool
 ) -> None:
-    """Make a version of a fitted model that was saved by pickle, joblib or cloudpickle."""
+    """Make a version of an ONNX file, or of a fitted model that was saved by pickle, joblib or cloudpickle."""
+    if file.suffix == ".onnx":
+        held = read_file(holdout) if holdout else None
+        version = call.workspace.register(model, file, example=read_file(example), target=target, holdout=held)
+        call.answer(version, lambda: _show(version))
+        return
     if not trust:
         raise NotTrusted(
             f"{file} is a pickle, and a pickle can run any code when it is opened.",
