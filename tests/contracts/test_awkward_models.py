@@ -20,6 +20,7 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
@@ -127,6 +128,13 @@ def test_encoders_with_their_defaults_reject_what_they_do_not_know():
         model = make_pipeline(encoder, LogisticRegression()).fit(MIXED[["n", "m", "s"]], LABELS)
         request = pl.DataFrame({"n": [0, 4, 9, 0, 1], "m": [10, 12, 10, 99, 11], "s": ["x", "y", "x", "z", "new"]})
         assert hold_rows(model, MIXED[["n", "m", "s"]], request) == "graph"
+
+
+def test_what_a_dropped_column_rejects_is_rejected():
+    model = make_pipeline(OneHotEncoder(), SelectKBest(f_classif, k=1), LogisticRegression())
+    model.fit(MIXED[["s", "n"]], MIXED["s"] == "x")
+    request = pl.DataFrame({"s": ["x", "new", "y"], "n": [0, 1, 99]})
+    assert hold_rows(model, MIXED[["s", "n"]], request) == "graph"
 
 
 def test_whole_numbers_past_two_to_the_53_are_not_compiled():

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from headrace.compiler.flattening import FROM_BYTES, flattened
 from headrace.compiler.golden import Golden, golden_rows
 from headrace.compiler.proving import proved, try_compile
 from headrace.compiler.storing import stored
@@ -45,4 +46,6 @@ def make(fitted: Any, schema: Schema, task: Task, classes: tuple[Scalar, ...], e
     files = {layout.REFERENCE: stored(fitted)}
     if compiled:
         files |= {layout.PLAN: msgspec.json.encode(compiled.plan), layout.GRAPH: compiled.graph}
+        if len(compiled.graph) >= FROM_BYTES:
+            files[layout.FLAT_GRAPH] = flattened(compiled.graph)
     return Made(files, golden, "graph" if compiled else "reference", reason)

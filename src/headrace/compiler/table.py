@@ -75,6 +75,7 @@ class Source:
     graph: Graph = field(default_factory=Graph)
     encoders: list[Encoder] = field(default_factory=list)
     width: int = 0
+    asked: list[_Asked] = field(default_factory=list)
     _vocabularies: dict[str, dict[Scalar, None]] = field(default_factory=dict)
     _places: dict[str, int] = field(default_factory=dict)
     _lookups: dict[tuple[str, tuple[int, ...]], range] = field(default_factory=dict)
@@ -133,8 +134,18 @@ class Source:
         return Tensor(self.graph, name, len(places), origins=[Origin(place) for place in places])
 
     def finished(self) -> tuple[Encoder, ...]:
-        """The encoders with all that was learnt of their columns."""
-        tables = {place: np.column_stack([_doubles(c.values()) for c in cells]) for place, cells in self._known.items()}
+        """The encoders with all that was learnt of their columns; what is refused is, though no step reads it later."""
+        for asked in self.asked:
+            asked.output(0, 0)
+        looked_up = {encoder.column for encoder in self.encoders if isinstance(encoder, Lookup)}
+        self.encoders += [Lookup(raw, (), (), 0) for raw in self._refused if raw not in looked_up]
+        self._known |= {p: [] for p, e in enumerate(self.encoders) if isinstance(e, Lookup) and not e.width}
+        tables = {
+            place: np.column_stack([_doubles(c.values()) for c in cells])
+            if cells
+            else np.empty((len(self.codes(self.encoders[place].column)), 0))
+            for place, cells in self._known.items()
+        }
         return tuple(self._complete(encoder, tables.get(place)) for place, encoder in enumerate(self.encoders))
 
     def _complete(self, encoder: Encoder, table: np.ndarray | None) -> Encoder:
@@ -280,6 +291,7 @@ def tabulate(
     """
     probes = {place: _probe(values) for place, values in (numbers or {}).items()}
     asked = _Asked(table, transform, probes)
+    table.source.asked.append(asked)
     cells: list[Cell] = []
     for owner in dict.fromkeys(owners):
         places = [place for place, other in enumerate(owners) if other == owner]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from headrace.kernel.errors import SchemaViolation
 from headrace.kernel.ports import AnswerArrays, Answers, Columns
 from headrace.kernel.records import Runtime, Task
 from headrace.kernel.schema import Scalar, Schema
-from headrace.runtimes.bundle import GRAPH, PLAN
+from headrace.runtimes.bundle import FLAT_GRAPH, GRAPH, PLAN
 from headrace.runtimes.encoding import Encoding
 from headrace.runtimes.link import Linked
 from headrace.runtimes.plan import Plan
@@ -107,6 +108,25 @@ def session_of(graph: bytes | str) -> onnxruntime.InferenceSession:
 
 
 def load_graph(folder: Path, schema: Schema, task: Task, classes: tuple[Scalar, ...], threads: int = 1) -> GraphScorer:
-    """The scorer of the compiled form in a verified bundle."""
+    """The scorer of the compiled form in a verified bundle.
+
+    A large graph has a second file in onnxruntime's own format, which needs half the memory; an onnxruntime that
+    cannot read that takes the ONNX file, which says the same.
+    """
     plan = msgspec.json.decode((folder / PLAN).read_bytes(), type=Plan)
-    return GraphScorer(plan, os.fspath(folder / GRAPH), schema, task, classes, threads)
+    flat, whole = os.fspath(folder / FLAT_GRAPH), os.fspath(folder / GRAPH)
+    if not Path(flat).exists():
+        return GraphScorer(plan, whole, schema, task, classes, threads)
+    try:
+        scorer = GraphScorer(plan, flat, schema, task, classes, threads)
+    except Exception:  # onnxruntime's errors have no class of their own
+        scorer = GraphScorer(plan, whole, schema, task, classes, threads)
+    _give_back_memory()
+    return scorer
+
+
+def _give_back_memory() -> None:
+    """Return to the system what reading a large graph needed for a moment; the C library keeps it otherwise."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
