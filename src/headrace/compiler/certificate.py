@@ -23,6 +23,8 @@ BATCH_SIZES = (1, 37, 0)
 TOLERANCE = 1e-9
 OWN_FORM = "in_process"
 FEW = 250
+LARGEST = float(np.finfo(np.float64).max)
+"""Stands for an infinite difference, which JSON has no number for."""
 
 
 def certify(golden: Golden, forms: Mapping[str, Form], runtime: Runtime, clock: Clock) -> Certificate:
@@ -92,10 +94,10 @@ def _result(form: str, size: int, reference: Answers, answers: Answers, own: Ans
         form=form,
         batch_size=size,
         rows=rows,
-        max_difference=worst,
+        max_difference=min(worst, LARGEST),
         flipped=flipped,
         level=level,
-        between_forms=float(between),
+        between_forms=min(float(between), LARGEST),
     )
 
 
@@ -151,7 +153,9 @@ def _numbers(answers: Answers) -> np.ndarray:
 
 
 def _same_bits(expected: np.ndarray, found: np.ndarray) -> bool:
-    return expected.tobytes() == found.tobytes()
+    """Whether the numbers are the same to the sign of zero; one NaN is like another."""
+    first, second = (np.where(np.isnan(numbers), np.nan, numbers) for numbers in (expected, found))
+    return first.tobytes() == second.tobytes()
 
 
 def _margins(answers: Answers) -> np.ndarray:

@@ -62,9 +62,7 @@ def golden_rows(
     nothing: dict[str, Scalar] = {column.name: None for column in schema.features if column.nullable}
     awkward += [_changed(ordinary, nothing, repeat) for repeat in range(REPEATS if nothing else 0)]
     awkward += _beside_splits(schema, ordinary, splits or {})
-    parts = [ordinary, near, *awkward]
-    have = sum(_height(part) for part in parts)
-    parts += _mixed(ordinary, min(max(LEAST - have, 0), rows * 4))
+    parts = [ordinary, near, *awkward, *_mixed(ordinary, min(LEAST - _height(ordinary), rows * 8))]
     candidates = _stack(schema, parts)
     return _parted(scorer, candidates)
 
@@ -185,9 +183,20 @@ def _parted(scorer: ReferenceScorer, columns: Columns) -> Golden:
     if not good:
         scorer.answer(_take(columns, [0]), 1)
         raise InvalidInput("The model answers no row of its example alone.", todo="See its predict with one row.")
+    good = _expressible(scorer, columns, good)
     kept = _take(columns, good)
     chosen = [bad[i] for i in _spaced(len(bad), REFUSED)] if bad else []
     return Golden(kept, len(good), scorer.answer(kept, len(good)), _take(columns, chosen), len(chosen))
+
+
+def _expressible(scorer: ReferenceScorer, columns: Columns, index: list[int]) -> list[int]:
+    """The rows whose answers are finite: JSON has no other numbers, so no form over HTTP could repeat them."""
+    answers = scorer.answer(_take(columns, index), len(index))
+    numbers = np.asarray(answers.probabilities or answers.predictions)
+    if numbers.dtype.kind != "f":
+        return index
+    finite = np.isfinite(numbers.reshape(len(index), -1)).all(axis=1)
+    return [row for row, good in zip(index, finite.tolist(), strict=True) if good] or index
 
 
 def _divide(scorer: ReferenceScorer, columns: Columns, index: list[int], good: list[int], bad: list[int]) -> None:

@@ -127,7 +127,8 @@ class OnnxScorer:
                     field=name,
                     todo="Send a value.",
                 )
-        return np.array(list(values), dtype=kind)
+        with np.errstate(over="ignore"):
+            return np.array(list(values), dtype=kind)
 
 
 class OnnxModel:
