@@ -28,15 +28,17 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
+    KBinsDiscretizer,
     Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
     PowerTransformer,
+    SplineTransformer,
     StandardScaler,
     TargetEncoder,
 )
 from sklearn.svm import SVC, LinearSVC
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 RANDOM = np.random.default_rng(11)
 ROWS = 300
@@ -85,7 +87,7 @@ def test_whoever_computes_in_float32_is_not_compiled():
 
 
 def test_tiny_rows_are_not_normalised():
-    model = make_pipeline(Normalizer(), HistGradientBoostingRegressor()).fit(NUMBERS, Y)
+    model = make_pipeline(Normalizer(), Ridge()).fit(NUMBERS, Y)
     assert (
         hold_rows(model, NUMBERS, pd.DataFrame([[1e-17] * 4, [0.0] * 4, [1e-300] * 4], columns=list("abcd"))) == "graph"
     )
@@ -100,6 +102,25 @@ def test_extremes_before_a_model_that_takes_anything(steps):
     model = make_pipeline(*steps, HistGradientBoostingRegressor(max_iter=5)).fit(NUMBERS, Y)
     for value in EXTREMES:
         hold_rows(model, NUMBERS, NUMBERS[:2].assign(b=value), exact=False)
+
+
+def test_what_jumps_at_exact_values_is_given_exact_values_only():
+    for steps in ((PowerTransformer(),), (FunctionTransformer(np.exp),), (SplineTransformer(),)):
+        model = make_pipeline(*steps, HistGradientBoostingRegressor(max_iter=5)).fit(NUMBERS, Y)
+        _, _, reason = compiled_scorer(model, NUMBERS)
+        assert "jumps at exact values" in reason
+    binned = make_pipeline(PowerTransformer(), KBinsDiscretizer(5, quantile_method="averaged_inverted_cdf"), Ridge())
+    _, _, reason = compiled_scorer(binned.fit(NUMBERS, Y), NUMBERS)
+    assert "KBinsDiscretizer" in reason
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+@pytest.mark.parametrize("extrapolation", ["constant", "linear", "continue", "periodic"])
+def test_splines_past_their_knots(degree, extrapolation):
+    model = make_pipeline(SplineTransformer(degree=degree, extrapolation=extrapolation), Ridge()).fit(NUMBERS, Y)
+    request = pd.concat([NUMBERS[:30], NUMBERS[:30] * 3.0, NUMBERS.agg(["min", "max"])])
+    odd = degree == 1 and extrapolation == "linear"
+    assert hold_rows(model, NUMBERS, request) == ("reference" if odd else "graph")
 
 
 def test_imputers_of_texts_know_what_is_missing():
@@ -135,6 +156,12 @@ def test_what_a_dropped_column_rejects_is_rejected():
     model.fit(MIXED[["s", "n"]], LABELS)
     request = pl.DataFrame({"s": ["x", "new", "y"], "n": [0, 1, 99]})
     assert hold_rows(model, MIXED[["s", "n"]], request) == "graph"
+
+
+def test_an_array_of_texts():
+    array = np.array([["a", "x"], ["b", "y"], ["a", "y"]] * 20)
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), Ridge()).fit(array, np.arange(60.0))
+    assert hold_rows(model, array, pl.DataFrame({"x0": ["a", "q"], "x1": ["y", "x"]})) == "graph"
 
 
 def test_whole_numbers_past_two_to_the_53_are_not_compiled():
@@ -180,7 +207,7 @@ def test_functions_of_whole_numbers_keep_their_type_in_numpy():
 
 def test_box_cox_lets_nulls_through():
     frame = np.exp(NUMBERS).assign(a=lambda f: f["a"].mask(f.index % 5 == 0))
-    model = make_pipeline(PowerTransformer(method="box-cox"), HistGradientBoostingRegressor(max_iter=5)).fit(frame, Y)
+    model = make_pipeline(PowerTransformer(method="box-cox"), DecisionTreeRegressor(max_depth=4)).fit(frame, Y)
     assert hold_rows(model, frame, frame[:20]) == "graph"
 
 

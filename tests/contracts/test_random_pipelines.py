@@ -62,7 +62,7 @@ growers = st.one_of(
     st.builds(
         KBinsDiscretizer, n_bins=st.integers(2, 4), encode=st.sampled_from(["ordinal", "onehot", "onehot-dense"])
     ),
-    st.builds(SplineTransformer, degree=st.integers(1, 3), extrapolation=st.sampled_from(["constant", "linear"])),
+    st.builds(SplineTransformer, degree=st.integers(2, 3), extrapolation=st.sampled_from(["constant", "linear"])),
     st.builds(QuantileTransformer, n_quantiles=st.just(20)),
     st.just(VarianceThreshold()),
     st.just("passthrough"),

@@ -25,9 +25,12 @@ from headrace.compiler.converters import (
     xgboost,
 )
 from headrace.compiler.converting import Prediction, predicted
-from headrace.compiler.table import NotCompiled, Source, whole_table
+from headrace.compiler.table import Source, whole_table
 from headrace.compiler.tensor import Tensor, concat
+from headrace.compiler.uncompiled import NotCompiled
+from headrace.kernel.records import Task
 from headrace.kernel.schema import Scalar, Schema
+from headrace.runtimes.graph import GraphScorer
 from headrace.runtimes.plan import Link, Number, Plan, encoder_width
 
 BLOCK_ROWS = 65_536
@@ -58,16 +61,17 @@ class Compiled:
     """A plan and its graph, not yet proved.
 
     `splits` has the doubles at which trees split a request's numbers; past the magnitude `reach` of a number the
-    nearest neighbours that a model looks for are not defined.
+    nearest neighbours that a model looks for are not defined; `scorer` runs it.
     """
 
     plan: Plan
     graph: bytes
     splits: dict[str, np.ndarray]
     reach: float
+    scorer: GraphScorer
 
 
-def compile_fitted(fitted: Any, schema: Schema, classes: tuple[Scalar, ...]) -> Compiled:
+def compile_fitted(fitted: Any, schema: Schema, task: Task, classes: tuple[Scalar, ...]) -> Compiled:
     """The compiled form of a fitted object.
 
     Args:
@@ -102,7 +106,8 @@ def compile_fitted(fitted: Any, schema: Schema, classes: tuple[Scalar, ...]) -> 
         block=max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(source.graph.row_bytes, 1))),
         checked=bool(source.graph.checks),
     )
-    return Compiled(plan, graph, _splits(source), source.graph.reach)
+    scorer = GraphScorer(plan, graph, schema, task, classes)
+    return Compiled(plan, graph, _splits(source), source.graph.reach, scorer)
 
 
 def _splits(source: Source) -> dict[str, np.ndarray]:

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from headrace.compiler.table import NotCompiled, Table, slots
+from headrace.compiler.table import Table, slots
 from headrace.compiler.tensor import Tensor, concat
+from headrace.compiler.uncompiled import NotCompiled
 from headrace.runtimes.plan import Decision, LinkKind
 
 

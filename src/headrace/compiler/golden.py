@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from headrace.kernel.errors import HeadraceError, InvalidInput
+from headrace.kernel.errors import HeadraceError, InvalidInput, SchemaViolation
 from headrace.kernel.ports import AnswerArrays, Answers, Columns
 from headrace.kernel.schema import Column, Scalar, Schema
 from headrace.runtimes.reference import ReferenceScorer
@@ -57,7 +57,7 @@ def golden_rows(
         for column in schema.features
         for value in _awkward(column)
         if not isinstance(value, int | float) or abs(value) <= reach
-        for repeat in range(REPEATS)
+        for repeat in range(1 if isinstance(value, float) and abs(value) > 1e29 else REPEATS)
     ]
     nothing: dict[str, Scalar] = {column.name: None for column in schema.features if column.nullable}
     awkward += [_changed(ordinary, nothing, repeat) for repeat in range(REPEATS if nothing else 0)]
@@ -203,9 +203,9 @@ def _divide(scorer: ReferenceScorer, columns: Columns, index: list[int], good: l
     """Halve the rows until those at which the object raises stand alone."""
     try:
         scorer.answer(_take(columns, index), len(index))
-    except HeadraceError:
-        raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, HeadraceError) and not isinstance(error, SchemaViolation):
+            raise
         if len(index) == 1:
             bad += index
             return

@@ -42,7 +42,7 @@ def make(fitted: Any, schema: Schema, task: Task, classes: tuple[Scalar, ...], e
     reach = compiled.reach if compiled else np.inf
     golden = golden_rows(scorer, example, rows, compiled.splits if compiled else None, reach)
     if compiled:
-        compiled, reason = proved(compiled, golden, schema, task, classes)
+        compiled, reason = proved(compiled, scorer, golden, example, rows)
     files = {layout.REFERENCE: stored(fitted)}
     if compiled:
         files |= {layout.PLAN: msgspec.json.encode(compiled.plan), layout.GRAPH: compiled.graph}

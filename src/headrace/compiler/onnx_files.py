@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 import msgspec
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto
 
-from headrace.kernel.errors import InvalidInput, NotTrusted
+from headrace.compiler.onnx_probe import probe
+from headrace.kernel.errors import HeadraceError, InvalidInput, NotTrusted
 from headrace.kernel.ports import Columns
 from headrace.kernel.records import Task
 from headrace.kernel.schema import Scalar, Schema
@@ -22,6 +22,8 @@ DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 MOST_BYTES = 1 << 30
 MOST_CELLS = 1 << 28
 MOST_NODES = 200_000
+MOST_BATCH = 65_536
+RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 
 
 def check_onnx(content: bytes) -> onnx.ModelProto:
@@ -51,6 +53,8 @@ def check_onnx(content: bytes) -> onnx.ModelProto:
                 _refuse(
                     f"The ONNX file uses the operator {node.op_type!r} of {node.domain!r}", "operators of ONNX alone"
                 )
+            if node.op_type in RANDOM:
+                _refuse(f"The ONNX file uses the operator {node.op_type!r}", "operators that answer alike each time")
         for tensor in _tensors(graph):
             _check_tensor(tensor)
     return model
@@ -62,14 +66,6 @@ def _check_tensor(tensor: TensorProto) -> None:
     cells = int(np.prod([int(size) for size in tensor.dims], dtype=object)) if tensor.dims else 1
     if any(size < 0 for size in tensor.dims) or cells > MOST_CELLS:
         _refuse(f"The ONNX file declares {tensor.name!r} with {cells} cells", f"at most {MOST_CELLS}")
-    if tensor.dims and tensor.data_type == TensorProto.INT64 and len(tensor.dims) == 1 and 0 < cells <= 16:
-        values = onnx.numpy_helper.to_array(tensor)
-        if np.prod([int(abs(v)) for v in values], dtype=object) > MOST_CELLS * 16 and _looks_like_a_shape(tensor):
-            _refuse(f"The ONNX file holds the shape {values.tolist()}", f"at most {MOST_CELLS} cells")
-
-
-def _looks_like_a_shape(tensor: TensorProto) -> bool:
-    return len(tensor.dims) == 1
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
@@ -84,13 +80,14 @@ def _graphs(graph: Any) -> Iterator[Any]:
 def _tensors(graph: Any) -> Iterator[TensorProto]:
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
-        yield sparse.values
-        yield sparse.indices
+        yield from (sparse.values, sparse.indices)
     for node in graph.node:
         for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.TENSOR:
-                yield attribute.t
+            yield from ([attribute.t] if attribute.HasField("t") else [])
             yield from attribute.tensors
+            sparse_ones = [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
+            for sparse in [*sparse_ones, *attribute.sparse_tensors]:
+                yield from (sparse.values, sparse.indices)
 
 
 def _refuse(found: str, expected: str) -> NoReturn:
@@ -114,16 +111,17 @@ def read_onnx(
         InvalidInput: its inputs do not fit the schema's columns, or its outputs are not understood.
     """
     model = check_onnx(content)
-    try:
-        session = session_of(content)
-    except Exception as error:
-        raise InvalidInput(
-            f"onnxruntime cannot run the file: {str(error).splitlines()[0]}.",
-            expected=f"operators and types that onnxruntime {onnxruntime.__version__} has",
-            todo="Export the model with an older opset, or in float32.",
-        ) from error
+    probe(content)
+    session = session_of(content)
     layout = _layout(session, schema)
-    layout, task, found = _meaning(session, model, layout, schema, example, rows, classes)
+    try:
+        layout, task, found = _meaning(session, model, layout, schema, example, rows, classes)
+    except HeadraceError:
+        raise
+    except Exception as error:
+        _misfit(
+            f"It cannot answer the example: {type(error).__name__}: {str(error).splitlines()[0]}", "answers row by row"
+        )
     layout = _steady(layout, content, schema, task, found, example, rows)
     return OnnxModel(content, layout, schema, task, found), task, found
 
@@ -145,6 +143,8 @@ def _layout(session: Any, schema: Schema) -> FileLayout:
             _misfit(f"Its input {absent[0]!r} is no column of the example", f"one of {', '.join(names)}")
         fed = tuple(FileInput(one.name, (one.name,), one.type, flat=len(one.shape) == 1) for one in inputs)
     fixed = [one.shape[0] for one in inputs if one.shape and isinstance(one.shape[0], int)]
+    if fixed and not 0 < fixed[0] <= MOST_BATCH:
+        _misfit(f"Its inputs hold {fixed[0]} rows at a time", f"1 to {MOST_BATCH}, or any number")
     return FileLayout(inputs=fed, block=fixed[0] if fixed else 0, least=fixed[0] if fixed else 2)
 
 
@@ -180,21 +180,26 @@ def _meaning(
     asked = OnnxScorer(layout, model.SerializeToString(), schema, "multiclass", classes or ())
     answers = asked.arrays({name: values[: min(rows, 500)] for name, values in example.items()}, min(rows, 500))
     width = 0 if answers.probabilities is None else answers.probabilities.shape[1]
-    found = tuple(classes) if classes else _classes(model, answers.predictions.tolist(), width)
+    found = tuple(classes) if classes else _classes(session, layout, model, answers.predictions.tolist(), width)
     if len(found) != width:
         layout = msgspec.structs.replace(layout, shares="")
     return layout, "binary" if len(found) == 2 else "multiclass", found
 
 
-def _classes(model: onnx.ModelProto, said: list[Any], width: int) -> tuple[Scalar, ...]:
+def _classes(
+    session: Any, layout: FileLayout, model: onnx.ModelProto, said: list[Any], width: int
+) -> tuple[Scalar, ...]:
+    """The classes in the order of the probabilities: maps are read in the order of their sorted keys."""
+    seen = sorted(set(said))
+    maps = any(one.name == layout.shares and one.type.startswith("seq(") for one in session.get_outputs())
     for node in reversed(model.graph.node):
         for attribute in node.attribute:
             if attribute.name.startswith("classlabels_"):
                 values = [v.decode() for v in attribute.strings] or list(attribute.ints)
                 if len(values) == width or not width:
-                    return tuple(values)
-    seen = sorted(set(said))
-    return tuple(seen) if len(seen) == width or not width else tuple(range(width))
+                    return tuple(sorted(values)) if maps else tuple(values)
+    whole = all(isinstance(value, int) and 0 <= value < max(width, 1) for value in seen)
+    return tuple(range(width)) if whole and len(seen) < width else tuple(seen)
 
 
 def _steady(

@@ -11,25 +11,25 @@ import numpy as np
 from headrace.compiler.certificate import agreement
 from headrace.compiler.compiling import Compiled, compile_fitted
 from headrace.compiler.golden import Golden
-from headrace.compiler.table import NotCompiled
+from headrace.compiler.uncompiled import NotCompiled
 from headrace.kernel.errors import SchemaViolation
-from headrace.kernel.ports import Answers
+from headrace.kernel.ports import Answers, Columns
 from headrace.kernel.records import Task
 from headrace.kernel.schema import Scalar, Schema
 from headrace.runtimes.encoding import Encoding
 from headrace.runtimes.graph import GraphScorer
 from headrace.runtimes.plan import Vector
+from headrace.runtimes.reference import ReferenceScorer
 
 VECTORS = 12
 STEADY_ROWS = 200
+MOST_EXAMPLE = 20_000
 
 
 def try_compile(fitted: Any, schema: Schema, task: Task, classes: tuple[Scalar, ...]) -> tuple[Compiled | None, str]:
     """The compiled form, or the reason why there is none, in a sentence that names the step."""
     try:
-        compiled = compile_fitted(fitted, schema, classes)
-        GraphScorer(compiled.plan, compiled.graph, schema, task, classes)
-        return compiled, ""
+        return compile_fitted(fitted, schema, task, classes), ""
     except NotCompiled as error:
         return None, str(error)
     except Exception as error:
@@ -37,10 +37,14 @@ def try_compile(fitted: Any, schema: Schema, task: Task, classes: tuple[Scalar, 
 
 
 def proved(
-    compiled: Compiled, golden: Golden, schema: Schema, task: Task, classes: tuple[Scalar, ...]
+    compiled: Compiled, reference: ReferenceScorer, golden: Golden, example: Columns, rows: int
 ) -> tuple[Compiled | None, str]:
-    """The compiled form with its test vectors, if it answers the golden rows at level L2 or better; else the reason."""
-    scorer = GraphScorer(compiled.plan, compiled.graph, schema, task, classes)
+    """The compiled form with its test vectors, if it repeats the object's answers at level L2 or better; else why not.
+
+    Args:
+        example: `rows` rows; the first `MOST_EXAMPLE` of them are compared beside the golden rows.
+    """
+    scorer = compiled.scorer
     try:
         answers = scorer.answer(golden.columns, golden.rows)
         unsteady = _unsteady(scorer, golden, answers)
@@ -52,8 +56,9 @@ def proved(
     if level not in ("L1", "L2"):
         where = _worst_row(golden, answers)
         return None, f"the compiled form differs by up to {worst:.3g} ({flipped} decisions flipped), first at {where}"
-    if unsteady:
-        return None, unsteady
+    strange = unsteady or _on_example(scorer, reference, example, rows)
+    if strange:
+        return None, strange
     for row in range(golden.refused_rows):
         one = {name: values[row : row + 1] for name, values in golden.refused.items()}
         try:
@@ -62,6 +67,23 @@ def proved(
             continue
         return None, f"the compiled form answers a row at which the object raises: {_shown(one)}"
     return replace(compiled, plan=msgspec.structs.replace(compiled.plan, vectors=_vectors(compiled, golden))), ""
+
+
+def _on_example(scorer: GraphScorer, reference: ReferenceScorer, example: Columns, rows: int) -> str:
+    """What is wrong on the example itself, whose values are most likely those at which a model jumps; else nothing."""
+    count = min(rows, MOST_EXAMPLE)
+    columns = {name: values[:count] for name, values in example.items()}
+    try:
+        expected = reference.answer(columns, count)
+    except Exception:
+        return ""
+    try:
+        level, worst, flipped = agreement(expected, scorer.answer(columns, count))
+    except SchemaViolation as error:
+        return f"the compiled form refuses a row of the example: {error.text}"
+    if level in ("L1", "L2"):
+        return ""
+    return f"the compiled form differs on the example by up to {worst:.3g} ({flipped} decisions flipped)"
 
 
 def _unsteady(scorer: GraphScorer, golden: Golden, whole: Answers) -> str:

@@ -13,8 +13,11 @@ import numpy as np
 
 from headrace.compiler.graph import Graph
 from headrace.compiler.origin import Kind, Origin
+from headrace.compiler.uncompiled import NotCompiled
 
 PACKET = 8
+INEXACT = ("Exp", "Log", "Tanh", "Sin", "Cos", "Pow")
+"""Operators whose last bit differs from numpy's."""
 Operand = Union["Tensor", float, int, np.ndarray]
 
 
@@ -22,7 +25,8 @@ class Tensor:
     """Values of shape [n, width]: doubles, or truth values where `mask`.
 
     `dtype` is that in which the Python model holds these values; `finite` says that neither NaN nor an infinity can
-    stand here, `bounded` that no infinity can; `origins` from which columns of the input they come, where known.
+    stand here, `bounded` that no infinity can; `exact` that they have the Python model's own bits; `origins` from which
+    columns of the input they come, where known.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class Tensor:
         dtype: Any = np.float64,
         finite: bool = False,
         bounded: bool = False,
+        exact: bool = True,
         origins: Sequence[Origin | None] = (),
     ) -> None:
         self.graph = graph
@@ -44,6 +49,7 @@ class Tensor:
         self.dtype = np.dtype(dtype)
         self.finite = finite
         self.bounded = bounded or finite
+        self.exact = exact
         self.origins: list[Origin | None] = list(origins) or [None] * width
 
     @property
@@ -57,7 +63,9 @@ class Tensor:
         widths = [other.width for other in others if isinstance(other, Tensor)]
         widths += [np.shape(other)[-1] for other in others if isinstance(other, np.ndarray) and other.ndim]
         found = max([self.width, *widths]) if width is None else width
-        return Tensor(self.graph, self.graph.node(operator, self.name, *names, **attributes), found, mask=mask)
+        name = self.graph.node(operator, self.name, *names, **attributes)
+        exact = self.exact and all(other.exact for other in others if isinstance(other, Tensor))
+        return Tensor(self.graph, name, found, mask=mask, exact=exact and operator not in INEXACT)
 
     def operand(self, other: Operand) -> str:
         """The name of another tensor, or of a constant."""
@@ -81,7 +89,7 @@ class Tensor:
 
     def __rsub__(self, other: Operand) -> Tensor:
         width = max(self.width, np.shape(other)[-1] if np.ndim(other) else 1)  # type: ignore[arg-type]
-        return Tensor(self.graph, self.graph.node("Sub", self.operand(other), self.name), width)
+        return Tensor(self.graph, self.graph.node("Sub", self.operand(other), self.name), width, exact=self.exact)
 
     def __mul__(self, other: Operand) -> Tensor:
         return self._moved("Mul", "multiply", other)
@@ -93,7 +101,7 @@ class Tensor:
 
     def __rtruediv__(self, other: Operand) -> Tensor:
         width = max(self.width, np.shape(other)[-1] if np.ndim(other) else 1)  # type: ignore[arg-type]
-        return Tensor(self.graph, self.graph.node("Div", self.operand(other), self.name), width)
+        return Tensor(self.graph, self.graph.node("Div", self.operand(other), self.name), width, exact=self.exact)
 
     def __neg__(self) -> Tensor:
         return self.derive("Neg")
@@ -129,14 +137,15 @@ class Tensor:
 
     def doubles(self) -> Tensor:
         """Truth values as 0.0 and 1.0."""
-        return Tensor(self.graph, self.graph.cast(self.name, "double"), self.width, finite=True)
+        return Tensor(self.graph, self.graph.cast(self.name, "double"), self.width, finite=True, exact=self.exact)
 
     def where(self, yes: Operand, no: Operand) -> Tensor:
         """`yes` where this mask holds, else `no`."""
         tensors = [part.width for part in (yes, no) if isinstance(part, Tensor)]
         arrays = [np.shape(part)[-1] for part in (yes, no) if isinstance(part, np.ndarray) and part.ndim]
         name = self.graph.node("Where", self.name, self.operand(yes), self.operand(no))
-        return Tensor(self.graph, name, max([self.width, *tensors, *arrays]))
+        exact = self.exact and all(part.exact for part in (yes, no) if isinstance(part, Tensor))
+        return Tensor(self.graph, name, max([self.width, *tensors, *arrays]), exact=exact)
 
     def rounded(self) -> Tensor:
         """Rounded to float32 and back, as scikit-learn's trees read their rows."""
@@ -144,7 +153,7 @@ class Tensor:
             return self
         single = self.graph.cast(self.graph.cast(self.name, "float"), "double")
         origins = [origin and origin.then("round") for origin in self.origins]
-        return Tensor(self.graph, single, self.width, dtype=np.float32, origins=origins)
+        return Tensor(self.graph, single, self.width, dtype=np.float32, exact=self.exact, origins=origins)
 
     def filled(self, values: np.ndarray) -> Tensor:
         """A value for each column in place of NaN."""
@@ -161,7 +170,7 @@ class Tensor:
         graph = self.graph
         turned = graph.node("Transpose", self.name, perm=[0, 2, 1])
         sums = graph.node("MatMul", turned, graph.constant(np.ones((axis_width, 1))))
-        return Tensor(graph, graph.node("Squeeze", sums, graph.constant([2], np.int64)), columns)
+        return Tensor(graph, graph.node("Squeeze", sums, graph.constant([2], np.int64)), columns, exact=False)
 
     def sqrt(self) -> Tensor:
         """The correctly rounded square root."""
@@ -235,7 +244,7 @@ class Tensor:
 
     def __matmul__(self, weights: np.ndarray) -> Tensor:
         name = self.graph.node("MatMul", self.name, self.graph.constant(weights))
-        return Tensor(self.graph, name, weights.shape[1])
+        return Tensor(self.graph, name, weights.shape[1], exact=False)
 
     def pick(self, places: Sequence[int]) -> Tensor:
         """Some columns, in this order."""
@@ -253,6 +262,7 @@ class Tensor:
             dtype=self.dtype,
             finite=self.finite,
             bounded=self.bounded,
+            exact=self.exact,
             origins=origins,
         )
 
@@ -266,6 +276,16 @@ class Tensor:
         """Reject the rows that hold a NaN or an infinity here, as scikit-learn's checks do."""
         if not self.finite:
             self.graph.checks.append((self * 0.0).total().name)
+        return self
+
+    def require_exact(self) -> Tensor:
+        """Go on only with the Python model's own bits, because what follows jumps at exact values.
+
+        Raises:
+            NotCompiled: a step before may differ in the last bit.
+        """
+        if not self.exact:
+            raise NotCompiled("it jumps at exact values, and a step before it may differ from numpy in the last bit")
         return self
 
     def require_bounded(self) -> Tensor:
@@ -303,6 +323,7 @@ def concat(tensors: Sequence[Tensor]) -> Tensor:
         dtype=np.result_type(*(tensor.dtype for tensor in tensors)),
         finite=all(tensor.finite for tensor in tensors),
         bounded=all(tensor.bounded for tensor in tensors),
+        exact=all(tensor.exact for tensor in tensors),
         origins=[origin for tensor in tensors for origin in tensor.origins],
     )
 

@@ -127,8 +127,22 @@ class OnnxScorer:
                     field=name,
                     todo="Send a value.",
                 )
-        with np.errstate(over="ignore"):
-            return np.array(list(values), dtype=kind)
+        try:
+            with np.errstate(over="ignore"):
+                array = np.array(list(values), dtype=kind)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise _unfit(name, str(error)) from error
+        if np.issubdtype(kind, np.integer) and not np.array_equal(array, np.asarray(list(values))):
+            raise _unfit(name, f"a value does not fit into {np.dtype(kind)}")
+        return array
+
+
+def _unfit(name: str, why: str) -> SchemaViolation:
+    return SchemaViolation(
+        f"Field {name!r} cannot be fed to the model: {why}.",
+        field=name,
+        todo="Send values of the type that the model's input has.",
+    )
 
 
 class OnnxModel:

@@ -26,6 +26,10 @@ Y = np.nan_to_num(TABLE["x"]) + (TABLE["s"] == "a") > 0.5
 NOW = datetime(2013, 1, 1, tzinfo=UTC)
 
 
+def example_columns(reference):
+    return columns_of(conform(to_polars(TABLE), reference.schema), reference.schema)
+
+
 def model():
     compose = pytest.importorskip("sklearn.compose")
     preprocessing = pytest.importorskip("sklearn.preprocessing")
@@ -90,15 +94,15 @@ def test_a_model_that_answers_nothing_is_an_error(made):
 
 def test_what_agrees_is_proved_and_what_does_not_is_named(made):
     reference, compiled, golden = made
-    kept, reason = proved(compiled, golden, reference.schema, reference.task, reference.classes)
+    kept, reason = proved(compiled, reference, golden, example_columns(reference), 900)
     assert kept is not None and reason == "" and kept.plan.vectors
     shares = [[a + 1e-6, b - 1e-6] for a, b in golden.answers.probabilities]
     shifted = golden._replace(answers=Answers(golden.answers.predictions, shares))
-    nothing, reason = proved(compiled, shifted, reference.schema, reference.task, reference.classes)
+    nothing, reason = proved(compiled, reference, shifted, example_columns(reference), 900)
     assert nothing is None and "differs by up to 1e-06" in reason
     answered = {n: v[:1] for n, v in golden.columns.items()}
     nothing, reason = proved(
-        compiled, golden._replace(refused=answered, refused_rows=1), reference.schema, reference.task, reference.classes
+        compiled, reference, golden._replace(refused=answered, refused_rows=1), example_columns(reference), 900
     )
     assert nothing is None and "answers a row at which the object raises" in reason
 

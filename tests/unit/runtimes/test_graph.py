@@ -90,7 +90,7 @@ def test_a_folded_scaler_leaves_one_operator(graph, fitted):
     schema = graph.schema
     from headrace.compiler.compiling import compile_fitted
 
-    model = onnx.load_from_string(compile_fitted(fitted, schema, graph.classes).graph)
+    model = onnx.load_from_string(compile_fitted(fitted, schema, graph.task, graph.classes).graph)
     assert [node.op_type for node in model.graph.node if node.op_type != "Identity"] == ["TreeEnsemble"]
 
 
@@ -193,7 +193,7 @@ def test_a_flat_graph_that_cannot_be_read_leaves_the_other(graph, fitted, tmp_pa
     from headrace.compiler.compiling import compile_fitted
     from headrace.runtimes.graph import load_graph
 
-    compiled = compile_fitted(fitted, graph.schema, graph.classes)
+    compiled = compile_fitted(fitted, graph.schema, graph.task, graph.classes)
     (tmp_path / "compiled").mkdir()
     (tmp_path / PLAN).write_bytes(msgspec.json.encode(compiled.plan))
     (tmp_path / GRAPH).write_bytes(compiled.graph)

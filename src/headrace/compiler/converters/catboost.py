@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from headrace.compiler.converting import Prediction, converts
-from headrace.compiler.table import NotCompiled, Table
+from headrace.compiler.table import Table
 from headrace.compiler.tensor import Tensor
 from headrace.compiler.trees import Tree, ensemble
+from headrace.compiler.uncompiled import NotCompiled
 
 _EXPONENTIAL = ("Poisson", "Tweedie")
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from headrace.compiler.converting import Prediction, converts, predicted, transformed
-from headrace.compiler.table import NotCompiled, Table, side_by_side, slots
+from headrace.compiler.table import Table, side_by_side, slots
+from headrace.compiler.uncompiled import NotCompiled
 
 
 @converts("sklearn.Pipeline", takes="table")

@@ -8,8 +8,8 @@ import numpy as np
 
 from headrace.compiler.converters.kernels import kernel
 from headrace.compiler.converting import converts
-from headrace.compiler.table import NotCompiled
 from headrace.compiler.tensor import Tensor, concat
+from headrace.compiler.uncompiled import NotCompiled
 
 
 def project(x: Tensor, weights: Any) -> Tensor:

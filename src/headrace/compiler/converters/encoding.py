@@ -10,15 +10,15 @@ from headrace.compiler.converters.pieces import interval
 from headrace.compiler.converting import converts
 from headrace.compiler.table import (
     Known,
-    NotCompiled,
     Raw,
     Table,
     is_known,
     side_by_side,
     slots,
-    tabulate,
 )
+from headrace.compiler.tabulating import tabulate
 from headrace.compiler.tensor import Tensor, concat
+from headrace.compiler.uncompiled import NotCompiled
 
 
 def know_categories(table: Table, categories: Any) -> None:
@@ -171,7 +171,7 @@ def bins(step: Any, x: Tensor) -> Table | Tensor:
     """The bin that a number falls in, or a column for each bin."""
     if step.dtype is not None and np.dtype(step.dtype) != np.float64:
         raise NotCompiled(f"it rounds numbers to {np.dtype(step.dtype)} before it sorts them into bins")
-    x.require_finite()
+    x.require_finite().require_exact()
     places = [interval(x.pick([j]), edges[1:-1]) for j, edges in enumerate(step.bin_edges_)]
     if step.encode == "ordinal":
         return concat(places)
@@ -181,6 +181,8 @@ def bins(step: Any, x: Tensor) -> Table | Tensor:
 @converts("sklearn.SplineTransformer")
 def splines(step: Any, x: Tensor) -> Tensor:
     """B-splines by column, from their polynomial pieces."""
+    if step.extrapolation == "linear" and step.degree <= 1 and x.width > 1:
+        raise NotCompiled("with straight pieces scikit-learn moves the boundary of every column but the first")
     if step.extrapolation not in ("constant", "linear", "continue", "periodic", "error"):
         raise NotCompiled(f"its extrapolation {step.extrapolation!r} is not covered")
     missing = getattr(step, "handle_missing", "error") == "zeros"
@@ -217,6 +219,7 @@ def _spline(step: Any, x: Tensor, spline: Any, missing: bool) -> Tensor:
         out = out * local + piece.pick([j * order + power for j in range(width)])
     if step.extrapolation == "linear":
         out = _continued(out, present, spline, low, high)
+    out.exact = False
     return x.isnan().where(0.0, out) if missing else out
 
 

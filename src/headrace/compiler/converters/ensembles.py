@@ -11,8 +11,9 @@ from headrace.compiler.converters.neighbours import squared_distances
 from headrace.compiler.converters.pieces import interpolated
 from headrace.compiler.converters.scaling import known_function
 from headrace.compiler.converting import Prediction, converts, predicted
-from headrace.compiler.table import NotCompiled, Table, side_by_side, slots
+from headrace.compiler.table import Table, side_by_side, slots
 from headrace.compiler.tensor import Tensor, concat, constant_rows
+from headrace.compiler.uncompiled import NotCompiled
 
 
 def added(parts: list[Tensor]) -> Tensor:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from headrace.compiler.converting import Prediction, converts, transformed
-from headrace.compiler.table import NotCompiled, Table
+from headrace.compiler.table import Table
 from headrace.compiler.tensor import Tensor, concat
 from headrace.compiler.trees import Tree, ensemble
+from headrace.compiler.uncompiled import NotCompiled
 
 
 def grown(tree: Any, values: np.ndarray, offset: int = 0) -> Tree:
@@ -198,7 +199,7 @@ def hist_regressor(step: Any, table: Table) -> Prediction:
 def _hist(step: Any, table: Table) -> Tensor:
     if step._preprocessor is not None:
         table = transformed(step._preprocessor, table)
-    x = table.tensor()
+    x = table.tensor().require_exact()
     outputs = step.n_trees_per_iteration_
     baseline = np.asarray(step._baseline_prediction, dtype=np.float64).reshape(-1)
     known, places = step._bin_mapper.make_known_categories_bitsets()

@@ -9,8 +9,8 @@ import numpy as np
 
 from headrace.compiler.converters.neighbours import distances, squared_distances
 from headrace.compiler.converting import Prediction, converts
-from headrace.compiler.table import NotCompiled
 from headrace.compiler.tensor import Tensor, concat, constant_rows
+from headrace.compiler.uncompiled import NotCompiled
 
 
 def kernel(x: Tensor, points: np.ndarray, name: Any, gamma: Any, degree: Any, coef0: Any) -> Tensor:

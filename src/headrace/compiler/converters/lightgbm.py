@@ -13,9 +13,10 @@ import numpy as np
 
 from headrace.compiler.converters.categories import coded, only_in, whole
 from headrace.compiler.converting import Prediction, converts
-from headrace.compiler.table import NotCompiled, Table
+from headrace.compiler.table import Table
 from headrace.compiler.tensor import Tensor
 from headrace.compiler.trees import Tree, ensemble
+from headrace.compiler.uncompiled import NotCompiled
 
 ZERO = float(np.float32(1e-35))
 NONE, AS_ZERO, AS_NAN = 0, 1, 2

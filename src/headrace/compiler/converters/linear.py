@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from headrace.compiler.converting import Prediction, converts
-from headrace.compiler.table import NotCompiled
 from headrace.compiler.tensor import Tensor, concat
+from headrace.compiler.uncompiled import NotCompiled
 
 
 def linear(x: Tensor, coefficients: Any, intercept: Any) -> Tensor:

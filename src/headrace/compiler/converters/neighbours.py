@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from headrace.compiler.converting import Prediction, converts
-from headrace.compiler.table import NotCompiled
 from headrace.compiler.tensor import Tensor, constant_rows
+from headrace.compiler.uncompiled import NotCompiled
 
 MOST_CELLS = 50_000_000
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from headrace.compiler.converting import Prediction, converts
-from headrace.compiler.table import NotCompiled
 from headrace.compiler.tensor import Tensor
+from headrace.compiler.uncompiled import NotCompiled
 
 _ACTIVATIONS = {
     "identity": lambda x: x,

@@ -126,7 +126,9 @@ def ndtri(p: Tensor, low: float, high: float) -> Tensor:
     z = 1.0 / x
     far = x - x.log() / x - z * _polynomial(z, _P1) / _polynomial(z, _Q1)
     signed = upper.where(far, -far)
-    return (tail > _EXP_MINUS_2).where(middle, signed)
+    out = (tail > _EXP_MINUS_2).where(middle, signed)
+    out.exact = False
+    return out
 
 
 def _polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:

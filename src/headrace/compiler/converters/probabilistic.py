@@ -9,8 +9,8 @@ from scipy.special import digamma
 
 from headrace.compiler.converters.decomposition import project
 from headrace.compiler.converting import Prediction, converts
-from headrace.compiler.table import NotCompiled
 from headrace.compiler.tensor import Tensor, concat
+from headrace.compiler.uncompiled import NotCompiled
 
 
 @converts("sklearn.GaussianNB", predicts=True)

@@ -9,8 +9,9 @@ import numpy as np
 
 from headrace.compiler.converters.pieces import interpolated, ndtri
 from headrace.compiler.converting import converts
-from headrace.compiler.table import NotCompiled, Table, slots
+from headrace.compiler.table import Table, slots
 from headrace.compiler.tensor import Tensor, concat, constant_rows
+from headrace.compiler.uncompiled import NotCompiled
 
 
 @converts("sklearn.StandardScaler")
@@ -65,7 +66,7 @@ def normalizer(step: Any, x: Tensor) -> Tensor:
 @converts("sklearn.Binarizer", single=True)
 def binarizer(step: Any, x: Tensor) -> Tensor:
     """1 past the threshold, else 0."""
-    out = (x.require_finite() > float(step.threshold)).doubles()
+    out = (x.require_finite().require_exact() > float(step.threshold)).doubles()
     out.dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
     return out
 
@@ -119,7 +120,7 @@ def _box_cox(x: Tensor, power: float) -> Tensor:
 @converts("sklearn.QuantileTransformer")
 def quantile_transformer(step: Any, x: Tensor) -> Tensor:
     """The mean of two interpolations over the quantiles, and the normal's percent point where asked."""
-    x.require_bounded()
+    x.require_bounded().require_exact()
     return concat([_quantile(step, x.pick([place]), step.quantiles_[:, place]) for place in range(x.width)])
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from headrace.compiler.converting import converts
-from headrace.compiler.table import NotCompiled, Raw, Table, slots
+from headrace.compiler.table import Raw, Table, slots
 from headrace.compiler.tensor import Tensor
+from headrace.compiler.uncompiled import NotCompiled
 from headrace.runtimes.plan import Words
 
 

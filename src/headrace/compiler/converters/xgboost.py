@@ -14,9 +14,10 @@ import numpy as np
 
 from headrace.compiler.converters.categories import coded, only_in
 from headrace.compiler.converting import Prediction, converts
-from headrace.compiler.table import NotCompiled, Table
+from headrace.compiler.table import Table
 from headrace.compiler.tensor import Tensor
 from headrace.compiler.trees import Tree, ensemble
+from headrace.compiler.uncompiled import NotCompiled
 
 _IDENTITY = (
     "reg:squarederror",

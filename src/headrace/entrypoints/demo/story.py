@@ -21,9 +21,13 @@ from headrace.entrypoints.cli.project import write_project
 from headrace.entrypoints.cli.runs import watched
 from headrace.entrypoints.demo.replay import MODEL, read_world
 from headrace.kernel.errors import Conflict, FellShort, MissingExtra
+from headrace.kernel.ports import Columns, Scorer
 from headrace.kernel.records import Alarm, Run, Version
+from headrace.kernel.schema import example_row
 from headrace.monitoring.reference import scores_of, split_windows
+from headrace.runtimes.bundle import verify_bundle
 from headrace.runtimes.opening import open_bundle
+from headrace.runtimes.reference import load_reference
 from headrace.training.evaluation import score_frame
 from headrace.training.metrics import area
 from headrace.workspace import Workspace
@@ -139,6 +143,7 @@ class Story:
         )
         self._ws.promote(version.reference, why="the first version passed its gate")
         self._console.print("  gate and certificate passed; promoted to live")
+        self._console.print(f"  {_compiled(self._ws, version)}")
         return version
 
     def _open_doors(self) -> None:
@@ -280,6 +285,32 @@ class _Teller:
                 window = note.get("window", "")[:10] or "now"
                 self._console.print(f"  {window}  [cyan]rollout[/] {note['share']:g} % of traffic: {note['why'][:140]}")
         self._notes = len(history)
+
+
+def _compiled(ws: Workspace, version: Version) -> str:
+    """What the compiled form is worth: its agreement with the Python object, and the time of one row in each."""
+    certificate = version.certificate
+    if version.runtime != "graph" or certificate is None:
+        return f"answered by the Python object itself: {version.uncompiled}"
+    folder = ws.places.bundles / version.digest
+    row = example_row(version.schema)
+    columns = {column.name: [row.get(column.name)] for column in version.schema.features}
+    graph = open_bundle(folder, version.digest)
+    python = load_reference(folder, version.digest, verify_bundle(folder, version.digest))
+    ours, theirs = _microseconds(graph, columns, 2_000), _microseconds(python, columns, 20)
+    worst = max(form.max_difference for form in certificate.forms)
+    flipped = sum(form.flipped for form in certificate.forms)
+    return (
+        f"compiled: {certificate.rows:,} golden rows, largest difference to Python {worst:g}, {flipped} decisions "
+        f"flipped; one row takes {ours:.0f} µs instead of {theirs:,.0f}"
+    )
+
+
+def _microseconds(scorer: Scorer, columns: Columns, times: int) -> float:
+    started = time.perf_counter()
+    for _ in range(times):
+        scorer.answer(columns, 1)
+    return (time.perf_counter() - started) / times * 1e6
 
 
 def _later_flights(ws: Workspace, project: Path, last: Version, days: list[dict[str, Any]]) -> pl.DataFrame | None:
