@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from tests.contracts.estimators import Case
 
+from headrace.runtimes.native import adapted
+
 ROWS = 3_000
 
 
@@ -106,6 +108,27 @@ CASES: dict[str, tuple[str, str, dict[str, Any], _Draw, str]] = {
     ),
     "CatBoost, categories": ("catboost", "CatBoostClassifier", {**CATBOOST, "cat_features": ["k"]}, texts, "two"),
 }
+
+
+def native_booster(library: str) -> Case:
+    """A library's own training call and its own object."""
+    random = np.random.default_rng(3)
+    frame = numbers(random, ROWS)
+    labels = (frame["x4"] > frame["x1"].fillna(0)).to_numpy().astype(int)
+    module = importlib.import_module(library)
+    match library:
+        case "lightgbm":
+            parameters = {"objective": "multiclass", "num_class": 2, "verbose": -1, "num_threads": 1}
+            fitted = module.train(parameters, module.Dataset(frame, labels), 30)
+        case "xgboost":
+            table = module.DMatrix(frame, labels)
+            fitted = adapted(module.train({"objective": "binary:logistic", "nthread": 1}, table, 30))
+        case _:
+            fitted = adapted(module.CatBoost({**CATBOOST, "loss_function": "Logloss"}).fit(frame, labels))
+    return Case(f"{library}, its own call", fitted, numbers, tree=True)
+
+
+NATIVE = ("lightgbm", "xgboost", "catboost")
 
 
 def fitted_booster(name: str) -> Case:

@@ -115,8 +115,20 @@ def test_every_shape_of_the_boosting_libraries(name, written):
     check_page(name, line_of(found, tree=True), written)
 
 
+@pytest.mark.parametrize("library", boosters.NATIVE)
+@pytest.mark.filterwarnings("ignore")
+def test_the_libraries_own_objects(library, written):
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    case = boosters.native_booster(library)
+    found = compared(case, rows_for(slow=False))
+    hold(found, tree=True)
+    check_page(case.name, line_of(found, tree=True), written)
+
+
 def test_no_row_of_the_page_is_stale():
-    assert set(documented()) == set(ESTIMATORS) | set(boosters.CASES)
+    native = {f"{library}, its own call" for library in boosters.NATIVE}
+    assert set(documented()) == set(ESTIMATORS) | set(boosters.CASES) | native
 
 
 def test_random_rows_are_not_all_alike():

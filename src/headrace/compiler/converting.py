@@ -72,6 +72,8 @@ class Prediction:
         match self.link:
             case "identity":
                 return self.scores
+            case "softmax":
+                return self.scores.softmax()
             case "exp":
                 return self.scores.exp()
             case "logistic":

@@ -163,4 +163,6 @@ _VALUES: dict[str, Turn] = {
     "exp32": lambda scores: exponential32(scores).astype(np.float64),
     "logistic": _logistics,
     "logistic32": lambda scores: logistic32(scores).astype(np.float64),
+    "softmax": _softmax,
+    "softmax32": lambda scores: softmax32(scores).astype(np.float64),
 }

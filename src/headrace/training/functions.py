@@ -25,6 +25,7 @@ from headrace.data.inference import infer_schema
 from headrace.kernel.errors import HeadraceError, InvalidProject
 from headrace.kernel.schema import Schema
 from headrace.runtimes.frames import build_frame
+from headrace.runtimes.native import adapted
 from headrace.runtimes.reference import describe_fitted
 
 FAILED = 3
@@ -78,7 +79,7 @@ def train(folder: Path) -> dict[str, Any]:
     native = build_frame(as_loaded, columns_of(frame, as_loaded), frame.height)
     function = _function(request.function)
     params, seeded = _params(function, request)
-    fitted = _call(request.function, native, **params)
+    fitted = adapted(_call(request.function, native, **params))
     task, classes = describe_fitted(fitted, frame[request.target].unique().to_list())
     features = _features(fitted, request.schema)
     (folder / "fitted.pkl").write_bytes(stored(fitted))

@@ -17,6 +17,7 @@ from headrace.kernel.records import Evaluation, Lineage, Version
 from headrace.kernel.schema import Schema
 from headrace.registry.environment import record_environment
 from headrace.registry.versions import Registration, Versions
+from headrace.runtimes.native import adapted
 from headrace.runtimes.reference import ReferenceScorer, describe_fitted
 from headrace.training.evaluation import evaluate_frame
 
@@ -35,6 +36,7 @@ def register_fitted(
         InvalidInput: the object cannot predict, the example is no table or lacks a column.
     """
     check_name(model)
+    fitted = adapted(fitted)
     frame = to_polars(example)
     features = getattr(fitted, "feature_names_in_", None)
     named = target if target in frame.columns else None

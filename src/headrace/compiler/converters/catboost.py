@@ -40,6 +40,12 @@ def regressor(step: Any, table: Table) -> Prediction:
     return Prediction(scores, "exp" if loss in _EXPONENTIAL else "identity", "value")
 
 
+@converts("headrace.CatBoostNumbers", takes="table", predicts=True, single=True)
+def native(step: Any, table: Table) -> Prediction:
+    """The raw sum of the trees, which its `predict` gives."""
+    return Prediction(_scores(step.model, table)[0], "identity", "value")
+
+
 def _scores(step: Any, table: Table) -> tuple[Tensor, str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.json"

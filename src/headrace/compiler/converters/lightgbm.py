@@ -74,6 +74,8 @@ def booster(step: Any, table: Table) -> Prediction:
         return Prediction(scores, "identity", "value")
     if name in ("poisson", "gamma", "tweedie"):
         return Prediction(scores, "exp", "value")
+    if name == "multiclass":
+        return Prediction(scores, "softmax", "value")
     if name in ("cross_entropy", "xentropy") or (name == "binary" and "sigmoid:1" in objective):
         return Prediction(scores, "logistic", "value")
     raise NotCompiled(f"its objective {name!r} is not covered")

@@ -46,7 +46,10 @@ def classifier(step: Any, table: Table) -> Prediction:
 )
 def regressor(step: Any, table: Table) -> Prediction:
     """Trees, then the link of the objective in float32."""
-    margin, objective = _margin(step, table)
+    return _numbers(*_margin(step, table))
+
+
+def _numbers(margin: Tensor, objective: str) -> Prediction:
     if objective in _IDENTITY or objective in _RANKS:
         return Prediction(margin, "identity", "value", single=True)
     if objective in _EXPONENTIAL:
@@ -56,8 +59,18 @@ def regressor(step: Any, table: Table) -> Prediction:
     raise NotCompiled(f"its objective {objective!r} is not covered")
 
 
+@converts("headrace.XGBoostBooster", takes="table", predicts=True, single=True)
+def native(step: Any, table: Table) -> Prediction:
+    """All the trees, then the link of the objective in float32."""
+    margin, objective = _margin(step, table)
+    if objective == "multi:softprob":
+        return Prediction(margin, "softmax32", "value")
+    return _numbers(margin, objective)
+
+
 def _margin(step: Any, table: Table) -> tuple[Tensor, str]:
-    document = json.loads(bytes(step.get_booster().save_raw("json")))
+    inner = step.booster if hasattr(step, "booster") and not hasattr(step, "get_booster") else step.get_booster()
+    document = json.loads(bytes(inner.save_raw("json")))
     learner = document["learner"]
     gradient = learner["gradient_booster"]
     if gradient["name"] == "gblinear":
@@ -68,25 +81,25 @@ def _margin(step: Any, table: Table) -> tuple[Tensor, str]:
         drop, gradient = np.asarray(gradient["weight_drop"], dtype=np.float32), gradient["gbtree"]
     model = gradient["model"]
     count = len(model["trees"])
-    if "best_iteration" in learner["attributes"]:
+    if "best_iteration" in learner["attributes"] and inner is not getattr(step, "booster", None):
         count = model["iteration_indptr"][int(learner["attributes"]["best_iteration"]) + 1]
     trees = [_base_tree(value, output) for output, value in enumerate(base)]
     for place in range(count):
         weight = None if drop is None else drop[place]
         trees.append(_grown(model["trees"][place], model["tree_info"][place], base, weight))
-    x = _prepared(step, table, trees)
+    x = _prepared(step, table, trees, int(learner["learner_model_param"]["num_feature"]))
     return ensemble(x, trees, len(base), single=True), learner["objective"]["name"]
 
 
-def _prepared(step: Any, table: Table, trees: list[Tree]) -> Tensor:
+def _prepared(step: Any, table: Table, trees: list[Tree], features: int) -> Tensor:
     sparse = table.sparse
     table, categorical = coded(table, None)
     x = table.tensor()
-    if x.width != step.n_features_in_:
-        raise NotCompiled(f"it has {step.n_features_in_} features, and is given {x.width} columns")
+    if x.width != features:
+        raise NotCompiled(f"it has {features} features, and is given {x.width} columns")
     if sparse:
         x = x.equals(0.0).where(np.nan, x)
-    missing = float(step.missing)
+    missing = float(getattr(step, "missing", np.nan))
     if missing == missing:
         x = x.rounded()
         x = x.equals(float(np.float32(missing))).where(np.nan, x)
