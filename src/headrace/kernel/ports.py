@@ -26,15 +26,18 @@ class Coded:
         self.values = values
 
     def __len__(self) -> int:
-        return len(self.codes)
+        count: int = len(self.codes)
+        return count
 
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return Coded(self.codes[place], self.values)
-        return self.values[self.codes[place]]
+        one: str | None = self.values[self.codes[place]]
+        return one
 
     def __iter__(self) -> Iterator[str | None]:
-        return (self.values[code] for code in self.codes.tolist())
+        places: list[int] = self.codes.tolist()
+        return (self.values[place] for place in places)
 
 
 class Answers(NamedTuple):
