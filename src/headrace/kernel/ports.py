@@ -26,14 +26,12 @@ class Coded:
         self.values = values
 
     def __len__(self) -> int:
-        count: int = len(self.codes)
-        return count
+        return len(self.codes)
 
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return Coded(self.codes[place], self.values)
-        one: str | None = self.values[self.codes[place]]
-        return one
+        return self.values[int(self.codes[place])]
 
     def __iter__(self) -> Iterator[str | None]:
         places: list[int] = self.codes.tolist()
