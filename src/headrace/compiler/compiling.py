@@ -33,7 +33,7 @@ from headrace.kernel.schema import Scalar, Schema
 from headrace.runtimes.graph import GraphScorer
 from headrace.runtimes.plan import Link, Number, Plan, encoder_width
 
-BLOCK_ROWS = 65_536
+BLOCK_ROWS = 8_192
 BLOCK_BYTES = 256 << 20
 
 FAMILIES = (

@@ -53,6 +53,11 @@ class AnswerArrays(NamedTuple):
     predictions: Any
     probabilities: Any
 
+    def lists(self) -> Answers:
+        """The same as Python values."""
+        shares = self.probabilities
+        return Answers(self.predictions.tolist(), None if shares is None else shares.tolist())
+
 
 class Scorer(Protocol):
     """A bundle, loaded and able to answer.

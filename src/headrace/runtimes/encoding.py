@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import re
 import unicodedata
@@ -51,34 +52,44 @@ class _NumberEncoder:
 
     def __init__(self, encoder: Number) -> None:
         self.column = encoder.column
-        self._round: Any = {"float32": np.float32, "float16": np.float16}.get(encoder.round)
+        self._dtype = encoder.round
+        self._round = _ROUND.get(encoder.round)
         self._least = -math.inf if encoder.least is None else encoder.least
         self._most = math.inf if encoder.most is None else encoder.most
         self._limited = encoder.least is not None or encoder.most is not None
-        self.extend = self._extend if self._round or self._limited else self._append
 
-    def _append(self, row: list[float], value: Any) -> None:
-        row.append(math.nan if value is None else value)
-
-    def _extend(self, row: list[float], value: Any) -> None:
+    def extend(self, row: list[float], value: Any) -> None:
         """Append one value."""
-        matrix = np.empty((1, 1))
-        self.fill(matrix, [value], 0)
-        row.append(matrix[0, 0].item())
+        if value is None:
+            value = math.nan
+        elif self._round is not None:
+            value = self._round(value)
+        elif self._limited and not self._least <= value <= self._most:
+            raise self._outside(0, value)
+        row.append(value)
 
     def fill(self, matrix: np.ndarray, values: Any, first: int) -> None:
         """Write the column into `matrix`, of shape [n, 1]."""
         numbers = np.asarray(values, dtype=np.float64)
-        if self._round:
+        if self._dtype:
             with np.errstate(over="ignore"):
-                numbers = numbers.astype(self._round).astype(np.float64)
-        if self._limited:
-            outside = (numbers < self._least) | (numbers > self._most)
-            if outside.any():
-                row = int(outside.argmax())
-                reason = f"its column holds {self._least:g} to {self._most:g}"
-                raise refused(first + row, self.column, values[row], reason)
+                numbers = numbers.astype(self._dtype).astype(np.float64)
+        outside = (numbers < self._least) | (numbers > self._most) if self._limited else None
+        if outside is not None and outside.any():
+            row = int(outside.argmax())
+            raise self._outside(first + row, values[row])
         matrix[:, 0] = numbers
+
+    def _outside(self, row: int, value: Any) -> SchemaViolation:
+        return refused(row, self.column, value, f"its column holds {self._least:g} to {self._most:g}")
+
+
+def _half(value: float) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.float16(value))
+
+
+_ROUND: dict[str, Callable[[float], float]] = {"float32": lambda value: ctypes.c_float(value).value, "float16": _half}
 
 
 class _LookupEncoder:
@@ -87,35 +98,32 @@ class _LookupEncoder:
         self.width = encoder.width
         rows = [[math.nan if cell is None else cell for cell in row] for row in encoder.table]
         self._table = np.array(rows, dtype=np.float64).reshape(len(rows), encoder.width)
-        self._places: dict[Any, int] = {value: place for place, value in enumerate(encoder.values)}
-        self._places[None] = len(encoder.values)
-        self._rows: dict[Any, list[float]] = {value: rows[place] for value, place in self._places.items()}
+        self._rows = rows
+        self._places: dict[Any, int] = {value: place for place, value in enumerate([*encoder.values, None])}
         self._unseen = len(encoder.values) + 1
-        self._unseen_row = rows[self._unseen]
         self._refused = encoder.refused
+        self._is_refused = np.array([place in encoder.refused for place in range(len(rows))])
 
     def extend(self, row: list[float], value: Any) -> None:
         """Append the doubles of one value."""
-        if self._refused:
-            self._check(value, 0)
-        row += self._rows.get(value, self._unseen_row)
+        place = self._places.get(value, self._unseen)
+        if place in self._refused:
+            raise refused(0, self.column, value, self._refused[place])
+        row += self._rows[place]
 
     def fill(self, matrix: np.ndarray, values: Any, first: int) -> None:
         """Write the column into `matrix`, of shape [n, width]."""
-        places, unseen = self._places, self._unseen
-        if self._refused:
-            for row, value in enumerate(values):
-                self._check(value, first + row)
-        if isinstance(values, Coded):
-            known = np.array([places.get(value, unseen) for value in values.values])
-            matrix[:] = self._table[known[values.codes]]
-            return
-        matrix[:] = self._table[[places.get(value, unseen) for value in values]]
+        places = self._places_of(values)
+        if self._refused and self._is_refused[places].any():
+            row = int(self._is_refused[places].argmax())
+            raise refused(first + row, self.column, values[row], self._refused[int(places[row])])
+        matrix[:] = self._table[places]
 
-    def _check(self, value: Any, row: int) -> None:
-        reason = self._refused.get(self._places.get(value, self._unseen))
-        if reason is not None:
-            raise refused(row, self.column, value, reason)
+    def _places_of(self, values: Any) -> np.ndarray:
+        if isinstance(values, Coded):
+            return self._places_of(values.values)[values.codes]
+        find, unseen = self._places.get, self._unseen
+        return np.array([find(value, unseen) for value in values], dtype=np.int64)
 
 
 class _WordsEncoder:

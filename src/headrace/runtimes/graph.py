@@ -22,8 +22,6 @@ from headrace.runtimes.encoding import Encoding
 from headrace.runtimes.link import Linked
 from headrace.runtimes.plan import Plan
 
-CHUNK_ROWS = 8192
-
 
 class GraphScorer:
     """A compiled version. See `kernel.ports.Scorer`; safe to call from several threads."""
@@ -42,7 +40,6 @@ class GraphScorer:
         self._link = Linked(plan.link, classes)
         self._outputs = ["scores", "refused"] if plan.checked else ["scores"]
         self._threads = threads
-        self._chunk = min(plan.block, CHUNK_ROWS)
 
     def answer(self, columns: Columns, rows: int) -> Answers:
         """Answers to `rows` rows.
@@ -50,10 +47,8 @@ class GraphScorer:
         Raises:
             SchemaViolation: a row at which the Python model raises.
         """
-        if rows > self._chunk:
-            arrays = self.arrays(columns, rows)
-            shares = arrays.probabilities
-            return Answers(arrays.predictions.tolist(), None if shares is None else shares.tolist())
+        if rows > self.plan.block:
+            return self.arrays(columns, rows).lists()
         return self._link.answers(self._scores(columns, rows, 0))
 
     def arrays(self, columns: Columns, rows: int) -> AnswerArrays:
@@ -76,10 +71,10 @@ class GraphScorer:
 
     def _in_chunks(self, columns: Columns, rows: int, work: Callable[[Columns, int, int], Any]) -> list[Any]:
         def one(start: int) -> Any:
-            count = min(self._chunk, rows - start)
+            count = min(self.plan.block, rows - start)
             return work({name: values[start : start + count] for name, values in columns.items()}, count, start)
 
-        starts = range(0, max(rows, 1), self._chunk)
+        starts = range(0, max(rows, 1), self.plan.block)
         if self._threads == 1 or len(starts) == 1:
             return [one(start) for start in starts]
         with ThreadPoolExecutor(self._threads) as pool:

@@ -37,9 +37,7 @@ class Linked:
             first, second = self._classes
             chosen = share > 0.5 if self._least is None else scores[0, 0] > self._least
             return Answers([second if chosen else first], [[1.0 - share, share]])
-        arrays = self.arrays(scores)
-        shares = arrays.probabilities
-        return Answers(arrays.predictions.tolist(), None if shares is None else shares.tolist())
+        return self.arrays(scores).lists()
 
     def arrays(self, scores: np.ndarray) -> AnswerArrays:
         """Answers as arrays."""

@@ -77,9 +77,7 @@ class OnnxScorer:
         Raises:
             SchemaViolation: a null where the file's type has none.
         """
-        arrays = self.arrays(columns, rows)
-        shares = arrays.probabilities
-        return Answers(arrays.predictions.tolist(), None if shares is None else shares.tolist())
+        return self.arrays(columns, rows).lists()
 
     def arrays(self, columns: Columns, rows: int) -> AnswerArrays:
         """The same answers as arrays.

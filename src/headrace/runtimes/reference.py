@@ -30,9 +30,7 @@ class ReferenceScorer:
 
     def answer(self, columns: Columns, rows: int) -> Answers:
         """The model's own `predict` and `predict_proba` of `rows` rows."""
-        arrays = self.arrays(columns, rows)
-        shares = arrays.probabilities
-        return Answers(arrays.predictions.tolist(), None if shares is None else shares.tolist())
+        return self.arrays(columns, rows).lists()
 
     def arrays(self, columns: Columns, rows: int) -> AnswerArrays:
         """The same as arrays."""
