@@ -13,7 +13,7 @@ import numpy as np
 
 from headrace.compiler.golden import Golden
 from headrace.kernel.clock import Clock
-from headrace.kernel.errors import SchemaViolation
+from headrace.kernel.errors import Unavailable
 from headrace.kernel.ports import Answers, Columns
 from headrace.kernel.records import Certificate, FormResult, Level, Runtime
 from headrace.kernel.release import VERSION
@@ -50,7 +50,7 @@ def certify(golden: Golden, forms: Mapping[str, Form], runtime: Runtime, clock: 
             if name == OWN_FORM:
                 own[size] = answers
             against = own.get(0 if runtime == "graph" else size)
-            results.append(_result(name, size or rows, _first(golden.answers, rows), answers, against))
+            results.append(_result(name, size or rows, rows_of(golden.answers, 0, rows), answers, against))
     failures += _shortcomings(results, runtime)
     failures += _answered(golden, forms)
     return Certificate(
@@ -88,7 +88,7 @@ def _result(form: str, size: int, reference: Answers, answers: Answers, own: Ans
     rows = len(reference.predictions)
     between = np.inf if own is None else 0.0
     if own is not None:
-        same, between, _ = agreement(_first(own, rows), answers)
+        same, between, _ = agreement(rows_of(own, 0, rows), answers)
         between = between if same == "L1" or between else np.inf
     return FormResult(
         form=form,
@@ -122,10 +122,10 @@ def _answered(golden: Golden, forms: Mapping[str, Form]) -> list[str]:
         for name, form in forms.items():
             try:
                 form(one, 1)
-            except (SchemaViolation, ValueError, TypeError, ArithmeticError, LookupError, AttributeError):
+            except Unavailable as error:
+                failures.append(f"{name} could not be asked for a row that the model refuses: {error}")
+            except Exception:  # noqa: S112 - whatever it raises, it rejects the row
                 continue
-            except Exception as error:
-                failures.append(f"{name}: {type(error).__name__} at a row that the model refuses: {error}")
             else:
                 failures.append(f"{name} answers a row that the model refuses: {one}")
     return failures[:3]
@@ -141,8 +141,10 @@ def _in_batches(form: Form, columns: Columns, rows: int, size: int) -> Answers:
     return Answers(predictions, probabilities or None)
 
 
-def _first(answers: Answers, rows: int) -> Answers:
-    return Answers(answers.predictions[:rows], answers.probabilities and answers.probabilities[:rows])
+def rows_of(answers: Answers, start: int, count: int) -> Answers:
+    """Some of the answers."""
+    shares = answers.probabilities
+    return Answers(answers.predictions[start : start + count], shares and shares[start : start + count])
 
 
 def _numbers(answers: Answers) -> np.ndarray:

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from headrace.compiler.converters import (
-    catboost,
-    composing,
-    decomposition,
-    encoding,
-    ensembles,
-    forests,
-    kernels,
-    lightgbm,
-    linear,
-    neighbours,
-    neural,
-    probabilistic,
-    scaling,
-    texts,
-    xgboost,
-)
+from headrace.compiler import converters
 from headrace.compiler.converting import Prediction, predicted
 from headrace.compiler.table import Source, whole_table
 from headrace.compiler.tensor import Tensor, concat
@@ -36,24 +22,8 @@ from headrace.runtimes.plan import Link, Number, Plan, encoder_width
 BLOCK_ROWS = 8_192
 BLOCK_BYTES = 256 << 20
 
-FAMILIES = (
-    catboost,
-    composing,
-    decomposition,
-    encoding,
-    ensembles,
-    forests,
-    kernels,
-    lightgbm,
-    linear,
-    neighbours,
-    neural,
-    probabilistic,
-    scaling,
-    texts,
-    xgboost,
-)
-"""The modules whose converters are registered by being imported."""
+for _family in pkgutil.iter_modules(converters.__path__):
+    importlib.import_module(f"{converters.__name__}.{_family.name}")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from headrace.compiler.table import UNSEEN
 from headrace.kernel.errors import HeadraceError, InvalidInput, SchemaViolation
 from headrace.kernel.ports import AnswerArrays, Answers, Columns
 from headrace.kernel.schema import Column, Scalar, Schema
@@ -20,7 +21,6 @@ from headrace.runtimes.reference import ReferenceScorer
 
 ORDINARY, NEAR_BOUNDARY, SPLITS, REFUSED = 640, 120, 300, 40
 LEAST, REPEATS = 1_000, 3
-UNSEEN = "\u00ab unseen \u00bb"
 
 
 class Golden(NamedTuple):
@@ -183,20 +183,20 @@ def _parted(scorer: ReferenceScorer, columns: Columns) -> Golden:
     if not good:
         scorer.answer(_take(columns, [0]), 1)
         raise InvalidInput("The model answers no row of its example alone.", todo="See its predict with one row.")
-    good = _expressible(scorer, columns, good)
-    kept = _take(columns, good)
+    answers = scorer.answer(_take(columns, good), len(good))
+    finite = [row for row, is_finite in zip(good, _finite(answers), strict=True) if is_finite] or good
+    if len(finite) < len(good):
+        good, answers = finite, scorer.answer(_take(columns, finite), len(finite))
     chosen = [bad[i] for i in _spaced(len(bad), REFUSED)] if bad else []
-    return Golden(kept, len(good), scorer.answer(kept, len(good)), _take(columns, chosen), len(chosen))
+    return Golden(_take(columns, good), len(good), answers, _take(columns, chosen), len(chosen))
 
 
-def _expressible(scorer: ReferenceScorer, columns: Columns, index: list[int]) -> list[int]:
-    """The rows whose answers are finite: JSON has no other numbers, so no form over HTTP could repeat them."""
-    answers = scorer.answer(_take(columns, index), len(index))
+def _finite(answers: Answers) -> list[bool]:
+    """Which answers are finite: JSON has no other numbers, so no form over HTTP could repeat the rest."""
     numbers = np.asarray(answers.probabilities or answers.predictions)
     if numbers.dtype.kind != "f":
-        return index
-    finite = np.isfinite(numbers.reshape(len(index), -1)).all(axis=1)
-    return [row for row, good in zip(index, finite.tolist(), strict=True) if good] or index
+        return [True] * len(answers.predictions)
+    return np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1).tolist()
 
 
 def _divide(scorer: ReferenceScorer, columns: Columns, index: list[int], good: list[int], bad: list[int]) -> None:

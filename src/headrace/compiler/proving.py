@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from headrace.compiler.certificate import agreement
+from headrace.compiler.certificate import agreement, rows_of
 from headrace.compiler.compiling import Compiled, compile_fitted
 from headrace.compiler.golden import Golden
 from headrace.compiler.uncompiled import NotCompiled
@@ -93,14 +93,9 @@ def _unsteady(scorer: GraphScorer, golden: Golden, whole: Answers) -> str:
         for start in range(0, rows, size):
             count = min(size, rows - start)
             part = {name: values[start : start + count] for name, values in golden.columns.items()}
-            if agreement(_rows_of(whole, start, count), scorer.answer(part, count))[0] != "L1":
+            if agreement(rows_of(whole, start, count), scorer.answer(part, count))[0] != "L1":
                 return f"the bits of the compiled form depend on the batch ({count} rows at a time)"
     return ""
-
-
-def _rows_of(answers: Answers, start: int, count: int) -> Answers:
-    shares = answers.probabilities
-    return Answers(answers.predictions[start : start + count], shares and shares[start : start + count])
 
 
 def _vectors(compiled: Compiled, golden: Golden) -> tuple[Vector, ...]:
@@ -119,7 +114,7 @@ def _vectors(compiled: Compiled, golden: Golden) -> tuple[Vector, ...]:
 
 def _worst_row(golden: Golden, answers: Answers) -> str:
     for row in range(golden.rows):
-        one = [_rows_of(a, row, 1) for a in (golden.answers, answers)]
+        one = [rows_of(a, row, 1) for a in (golden.answers, answers)]
         if agreement(one[0], one[1])[0] not in ("L1", "L2"):
             return _shown({name: values[row : row + 1] for name, values in golden.columns.items()})
     return "no single row"

@@ -57,15 +57,15 @@ class Tensor:
         """Whether the Python model computes on these values with less than double precision."""
         return self.dtype.kind == "f" and self.dtype.itemsize < 8
 
-    def derive(self, operator: str, *others: Operand, width: int | None = None, mask: bool = False, **attributes: Any):
+    def derive(self, operator: str, *others: Operand, mask: bool = False, **attributes: Any) -> Tensor:
         """An operator over this and others: arrays of shape (width,) and numbers become constants."""
         names = [self.operand(other) for other in others]
         widths = [other.width for other in others if isinstance(other, Tensor)]
         widths += [np.shape(other)[-1] for other in others if isinstance(other, np.ndarray) and other.ndim]
-        found = max([self.width, *widths]) if width is None else width
         name = self.graph.node(operator, self.name, *names, **attributes)
         exact = self.exact and all(other.exact for other in others if isinstance(other, Tensor))
-        return Tensor(self.graph, name, found, mask=mask, exact=exact and operator not in INEXACT)
+        width = max([self.width, *widths])
+        return Tensor(self.graph, name, width, mask=mask, exact=exact and operator not in INEXACT)
 
     def operand(self, other: Operand) -> str:
         """The name of another tensor, or of a constant."""
@@ -87,9 +87,8 @@ class Tensor:
     def __sub__(self, other: Operand) -> Tensor:
         return self._moved("Sub", "subtract", other)
 
-    def __rsub__(self, other: Operand) -> Tensor:
-        width = max(self.width, np.shape(other)[-1] if np.ndim(other) else 1)  # type: ignore[arg-type]
-        return Tensor(self.graph, self.graph.node("Sub", self.operand(other), self.name), width, exact=self.exact)
+    def __rsub__(self, other: float) -> Tensor:
+        return self._reversed("Sub", other)
 
     def __mul__(self, other: Operand) -> Tensor:
         return self._moved("Mul", "multiply", other)
@@ -99,9 +98,12 @@ class Tensor:
     def __truediv__(self, other: Operand) -> Tensor:
         return self._moved("Div", "divide", other)
 
-    def __rtruediv__(self, other: Operand) -> Tensor:
-        width = max(self.width, np.shape(other)[-1] if np.ndim(other) else 1)  # type: ignore[arg-type]
-        return Tensor(self.graph, self.graph.node("Div", self.operand(other), self.name), width, exact=self.exact)
+    def __rtruediv__(self, other: float) -> Tensor:
+        return self._reversed("Div", other)
+
+    def _reversed(self, operator: str, first: float) -> Tensor:
+        name = self.graph.node(operator, self.graph.constant(first), self.name)
+        return Tensor(self.graph, name, self.width, exact=self.exact)
 
     def __neg__(self) -> Tensor:
         return self.derive("Neg")
@@ -180,12 +182,10 @@ class Tensor:
         """The magnitude."""
         return self.derive("Abs")
 
-    def clip(self, low: float | np.ndarray | None, high: float | np.ndarray | None) -> Tensor:
+    def clip(self, low: float, high: float) -> Tensor:
         """Between `low` and `high`; NaN stays."""
-        out = self
-        if low is not None:
-            out = (out < low).where(_like(low), out)
-        return out if high is None else (out > high).where(_like(high), out)
+        above = (self < low).where(low, self)
+        return (above > high).where(high, above)
 
     def exp(self) -> Tensor:
         """e to the power of each value."""
@@ -222,11 +222,8 @@ class Tensor:
 
     def largest(self) -> Tensor:
         """The maximum of each row."""
-        return self._reduced("ReduceMax")
-
-    def smallest(self) -> Tensor:
-        """The minimum of each row."""
-        return self._reduced("ReduceMin")
+        name = self.graph.node("ReduceMax", self.name, self.graph.constant([1], np.int64), keepdims=1)
+        return Tensor(self.graph, name, 1, exact=self.exact)
 
     def argmax(self) -> Tensor:
         """The place of each row's maximum, the first where several are equal."""
@@ -294,10 +291,6 @@ class Tensor:
             self.graph.checks.append((self.isnan().where(0.0, self) * 0.0).total().name)
         return self
 
-    def _reduced(self, operator: str) -> Tensor:
-        axes = self.graph.constant([1], np.int64)
-        return Tensor(self.graph, self.graph.node(operator, self.name, axes, keepdims=1), 1)
-
     def _padded(self, operator: str, *others: np.ndarray) -> Tensor:
         """An operator whose vector kernel differs from its scalar one: the row is filled up to whole packets."""
         short = -self.width % PACKET
@@ -334,7 +327,3 @@ def constant_rows(like: Tensor, values: np.ndarray) -> Tensor:
     count = graph.node("Shape", like.name, start=0, end=1)
     shape = graph.node("Concat", count, graph.constant([len(values)], np.int64), axis=0)
     return Tensor(graph, graph.node("Expand", graph.constant(values[None, :]), shape), len(values), finite=True)
-
-
-def _like(limit: float | np.ndarray) -> float | np.ndarray:
-    return limit if np.ndim(limit) else float(limit)

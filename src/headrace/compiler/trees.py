@@ -17,7 +17,7 @@ from headrace.compiler.graph import INPUT
 from headrace.compiler.origin import goes_left_missing, input_thresholds
 from headrace.compiler.tensor import Tensor
 
-LEQ, LT, EQ, MEMBER = 0, 1, 4, 6
+LEQ, LT, MEMBER = 0, 1, 6
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,17 @@ from headrace.compiler.tensor import Tensor, concat, constant_rows
 from headrace.compiler.uncompiled import NotCompiled
 
 
+def shifted(x: Tensor, centre: Any, scale: Any) -> Tensor:
+    """(x - centre) / scale; what is None is left out."""
+    x.require_bounded()
+    x = x if centre is None else x - centre
+    return x if scale is None else x / scale
+
+
 @converts("sklearn.StandardScaler")
 def standard_scaler(step: Any, x: Tensor) -> Tensor:
     """(x - mean) / scale."""
-    x.require_bounded()
-    if step.with_mean:
-        x = x - step.mean_
-    return x / step.scale_ if step.with_std else x
+    return shifted(x, step.mean_ if step.with_mean else None, step.scale_ if step.with_std else None)
 
 
 @converts("sklearn.MinMaxScaler")
@@ -34,18 +38,14 @@ def min_max_scaler(step: Any, x: Tensor) -> Tensor:
 @converts("sklearn.MaxAbsScaler")
 def max_abs_scaler(step: Any, x: Tensor) -> Tensor:
     """x / scale."""
-    x.require_bounded()
-    x = x / step.scale_
+    x = shifted(x, None, step.scale_)
     return x.clip(-1.0, 1.0) if getattr(step, "clip", False) else x
 
 
 @converts("sklearn.RobustScaler")
 def robust_scaler(step: Any, x: Tensor) -> Tensor:
     """(x - center) / scale."""
-    x.require_bounded()
-    if step.with_centering:
-        x = x - step.center_
-    return x / step.scale_ if step.with_scaling else x
+    return shifted(x, step.center_ if step.with_centering else None, step.scale_ if step.with_scaling else None)
 
 
 @converts("sklearn.Normalizer")

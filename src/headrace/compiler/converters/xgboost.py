@@ -33,7 +33,7 @@ _EXPONENTIAL = ("count:poisson", "reg:gamma", "reg:tweedie")
 @converts("xgboost.XGBClassifier", "xgboost.XGBRFClassifier", takes="table", predicts=True, single=True)
 def classifier(step: Any, table: Table) -> Prediction:
     """Trees, then the link of the objective in float32."""
-    margin, objective = _margin(step, table)
+    margin, objective = _of_sklearn(step, table)
     if objective == "binary:logistic" and margin.width == 1:
         return Prediction(margin, "logistic32", "majority", step.classes_)
     if objective == "multi:softprob":
@@ -46,7 +46,7 @@ def classifier(step: Any, table: Table) -> Prediction:
 )
 def regressor(step: Any, table: Table) -> Prediction:
     """Trees, then the link of the objective in float32."""
-    return _numbers(*_margin(step, table))
+    return _numbers(*_of_sklearn(step, table))
 
 
 def _numbers(margin: Tensor, objective: str) -> Prediction:
@@ -62,15 +62,19 @@ def _numbers(margin: Tensor, objective: str) -> Prediction:
 @converts("headrace.XGBoostBooster", takes="table", predicts=True, single=True)
 def native(step: Any, table: Table) -> Prediction:
     """All the trees, then the link of the objective in float32."""
-    margin, objective = _margin(step, table)
+    margin, objective = _margin(step.booster, table)
     if objective == "multi:softprob":
         return Prediction(margin, "softmax32", "value")
     return _numbers(margin, objective)
 
 
-def _margin(step: Any, table: Table) -> tuple[Tensor, str]:
-    inner = step.booster if hasattr(step, "booster") and not hasattr(step, "get_booster") else step.get_booster()
-    document = json.loads(bytes(inner.save_raw("json")))
+def _of_sklearn(step: Any, table: Table) -> tuple[Tensor, str]:
+    """The margin and the objective of a scikit-learn class, which stops at its best iteration."""
+    return _margin(step.get_booster(), table, missing=float(step.missing), stops=True)
+
+
+def _margin(booster: Any, table: Table, *, missing: float = np.nan, stops: bool = False) -> tuple[Tensor, str]:
+    document = json.loads(bytes(booster.save_raw("json")))
     learner = document["learner"]
     gradient = learner["gradient_booster"]
     if gradient["name"] == "gblinear":
@@ -81,17 +85,17 @@ def _margin(step: Any, table: Table) -> tuple[Tensor, str]:
         drop, gradient = np.asarray(gradient["weight_drop"], dtype=np.float32), gradient["gbtree"]
     model = gradient["model"]
     count = len(model["trees"])
-    if "best_iteration" in learner["attributes"] and inner is not getattr(step, "booster", None):
+    if stops and "best_iteration" in learner["attributes"]:
         count = model["iteration_indptr"][int(learner["attributes"]["best_iteration"]) + 1]
     trees = [_base_tree(value, output) for output, value in enumerate(base)]
     for place in range(count):
         weight = None if drop is None else drop[place]
         trees.append(_grown(model["trees"][place], model["tree_info"][place], base, weight))
-    x = _prepared(step, table, trees, int(learner["learner_model_param"]["num_feature"]))
+    x = _prepared(table, trees, int(learner["learner_model_param"]["num_feature"]), missing)
     return ensemble(x, trees, len(base), single=True), learner["objective"]["name"]
 
 
-def _prepared(step: Any, table: Table, trees: list[Tree], features: int) -> Tensor:
+def _prepared(table: Table, trees: list[Tree], features: int, missing: float) -> Tensor:
     sparse = table.sparse
     table, categorical = coded(table, None)
     x = table.tensor()
@@ -99,7 +103,6 @@ def _prepared(step: Any, table: Table, trees: list[Tree], features: int) -> Tens
         raise NotCompiled(f"it has {features} features, and is given {x.width} columns")
     if sparse:
         x = x.equals(0.0).where(np.nan, x)
-    missing = float(getattr(step, "missing", np.nan))
     if missing == missing:
         x = x.rounded()
         x = x.equals(float(np.float32(missing))).where(np.nan, x)
