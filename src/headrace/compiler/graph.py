@@ -1,6 +1,6 @@
 """A double-precision ONNX graph in the making: nodes, constants, and constants that are known only at the end.
 
-Only operators whose onnxruntime kernels take doubles are used; `docs/compiler.md` lists them with what was measured.
+Only operators whose onnxruntime kernels take doubles are used; `docs/compiler.md` says which of them keep their bits.
 """
 
 from __future__ import annotations

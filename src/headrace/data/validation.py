@@ -54,14 +54,18 @@ def refuse_infinite(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     for column in schema.features:
         if column.type == "number" and frame[column.name].is_infinite().any():
             row = frame[column.name].is_infinite().arg_max() or 0
-            raise SchemaViolation(
-                f"Row {row}, field {column.name!r}: {frame[column.name][row]} is not finite.",
-                row=row,
-                field=column.name,
-                expected=describe_type(column),
-                todo="Correct the value, or leave the row out.",
-            )
+            raise _violation(row, column, f"{frame[column.name][row]} is not finite")
     return frame
+
+
+def _violation(row: int, column: Column, what: str) -> SchemaViolation:
+    return SchemaViolation(
+        f"Row {row}, field {column.name!r}: {what}.",
+        row=row,
+        field=column.name,
+        expected=describe_type(column),
+        todo="Correct the value, or leave the row out.",
+    )
 
 
 def _typed(series: pl.Series, column: Column) -> pl.Series:
@@ -74,13 +78,7 @@ def _typed(series: pl.Series, column: Column) -> pl.Series:
     if broken.any():
         row = broken.arg_max() or 0
         found = "null" if series[row] is None else repr(series[row])
-        raise SchemaViolation(
-            f"Row {row}, field {column.name!r}: {found} is not {describe_type(column)}.",
-            row=row,
-            field=column.name,
-            expected=describe_type(column),
-            todo="Correct the value, or leave the row out.",
-        )
+        raise _violation(row, column, f"{found} is not {describe_type(column)}")
     return typed
 
 

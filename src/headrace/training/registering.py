@@ -38,14 +38,14 @@ def register_fitted(
     check_name(model)
     fitted = adapted(fitted)
     frame = to_polars(example)
-    features = getattr(fitted, "feature_names_in_", None)
     named = target if target in frame.columns else None
-    schema = infer_schema(example, frame, target=named)
-    schema = schema.for_model(_features(fitted, schema, features))
+    seen = infer_schema(example, frame, target=named)
+    schema = seen.for_model(_features(fitted, seen, getattr(fitted, "feature_names_in_", None)))
     rows = conform(frame, schema)
+    columns = columns_of(rows, schema)
     content = _onnx_content(fitted)
     if content is not None:
-        fitted, task, classes = read_onnx(content, schema, columns_of(rows, schema), rows.height)
+        fitted, task, classes = read_onnx(content, schema, columns, rows.height)
     else:
         task, classes = describe_fitted(fitted, frame[named].unique().to_list() if named else None)
     return versions.register(
@@ -55,7 +55,7 @@ def register_fitted(
             schema=schema,
             task=task,
             classes=classes,
-            example=columns_of(rows, schema),
+            example=columns,
             example_rows=rows.height,
             params={},
             who=who,
