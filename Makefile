@@ -13,7 +13,7 @@ demo: $(VENV)/demo.done
 test: $(VENV)/test.done
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not servers and not soak"
 
-test-all: test lint
+test-all: test lint $(VENV)/clients.done
 	@$(BIN)/python -m pytest -m "servers and not soak" --timeout 900
 
 soak: $(VENV)/test.done
@@ -46,11 +46,19 @@ $(VENV)/test.done: $(VENV)/demo.done requirements/test.txt
 	@$(LOCKED) -r requirements/test.txt
 	@touch $@
 
+$(VENV)/clients.done: $(VENV)/test.done requirements/clients.txt
+	@echo "installing other people's clients, in an environment of their own (once)"
+	@$(PYTHON) -m venv $(VENV)/clients
+	@$(VENV)/clients/bin/python -m pip --disable-pip-version-check --no-input -q install --no-deps --require-hashes -r requirements/clients.txt
+	@touch $@
+
 lock:
 	@uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --no-strip-extras \
 		pyproject.toml requirements/build.in --extra sklearn -o requirements/demo.txt
 	@uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --no-strip-extras \
 		pyproject.toml requirements/build.in --all-extras --group test --group lint -c requirements/demo.txt -o requirements/test.txt
+	@uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --no-strip-extras \
+		requirements/clients.in -o requirements/clients.txt
 
 clean:
 	rm -rf $(VENV) .headrace demo-report.html

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -89,28 +90,29 @@ def run_headrace() -> Callable[..., subprocess.CompletedProcess[str]]:
     return headrace_command
 
 
+@contextlib.contextmanager
+def start(*words: str, env: dict[str, str] | None = None) -> Iterator[dict[str, Any]]:
+    """A server of the program: what it announces, with its process, which ends with the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "headrace", *words, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **(env or {})},
+    )
+    assert process.stdout is not None
+    try:
+        yield {**json.loads(process.stdout.readline()), "process": process}
+    finally:
+        process.terminate()
+        process.wait(40)
+        process.stdout.close()
+
+
 @pytest.fixture
 def start_headrace() -> Iterator[Callable[..., dict[str, Any]]]:
-    """Start a server of the program and give what it announces, with its process."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start(*words: str, env: dict[str, str] | None = None) -> dict[str, Any]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "headrace", *words, "--json"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **(env or {})},
-        )
-        running.append(process)
-        assert process.stdout is not None
-        return {**json.loads(process.stdout.readline()), "process": process}
-
-    yield start
-    for process in running:
-        process.terminate()
-        process.wait(30)
-        if process.stdout is not None:
-            process.stdout.close()
+    """Start a server of the program and give what it announces, with its process; it ends with the test."""
+    with contextlib.ExitStack() as running:
+        yield lambda *words, env=None: running.enter_context(start(*words, env=env))
 
 
 def call(method: str, url: str, document: Any = None) -> tuple[int, Any]:

@@ -20,7 +20,28 @@ WORKSPACE = Setting("HEADRACE_WORKSPACE", ".headrace", "The folder of the worksp
 WHO = Setting("HEADRACE_WHO", "", "Who makes changes, for the audit log; the login name where empty.")
 TURN_SECONDS = Setting("HEADRACE_TURN_SECONDS", "1", "Seconds between two turns of the worker's loop.")
 CI = Setting("CI", "", "Set by build servers: the demo ends by itself.")
-SETTINGS = (WORKSPACE, WHO, TURN_SECONDS, CI)
+HOST = Setting("HEADRACE_HOST", "127.0.0.1", "The address that a scoring server listens on.")
+PORT = Setting("HEADRACE_PORT", "8000", "The port that a scoring server listens on.")
+BUNDLE = Setting("HEADRACE_BUNDLE", "", "The folder of the one bundle that a scoring server serves, as in a container.")
+DIGEST = Setting("HEADRACE_DIGEST", "", "The digest that this bundle must have.")
+UNGUARDED = Setting("HEADRACE_UNGUARDED", "", "Any text: callers of a scoring server are not asked for keys.")
+VERTEX_PORT = Setting("AIP_HTTP_PORT", "", "Set by Vertex AI, which guards its containers itself: the port.")
+VERTEX_HEALTH = Setting("AIP_HEALTH_ROUTE", "", "Set by Vertex AI: the path of the probe.")
+VERTEX_PREDICT = Setting("AIP_PREDICT_ROUTE", "", "Set by Vertex AI: the path of predictions.")
+SETTINGS = (
+    WORKSPACE,
+    WHO,
+    TURN_SECONDS,
+    CI,
+    HOST,
+    PORT,
+    BUNDLE,
+    DIGEST,
+    UNGUARDED,
+    VERTEX_PORT,
+    VERTEX_HEALTH,
+    VERTEX_PREDICT,
+)
 
 
 def read(setting: Setting) -> str:

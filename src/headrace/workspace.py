@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,13 @@ from headrace.kernel.errors import RunFailed, StorageUnavailable, Unavailable
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
 from headrace.kernel.ports import Scorer
-from headrace.kernel.records import AuditEntry, AuditReport, Certificate, Run, Version
+from headrace.kernel.records import AuditEntry, AuditReport, Certificate, KeyRecord, Run, Version
 from headrace.monitoring.predictions import Tables
 from headrace.monitoring.reference import build_reference
 from headrace.monitoring.trace import trace
 from headrace.monitoring.windows import Windows
 from headrace.registry.forms import installed_forms
+from headrace.registry.keys import Keys
 from headrace.registry.promotion import Promotions
 from headrace.registry.versions import Versions
 from headrace.retraining.loop import Loop
@@ -94,6 +95,7 @@ class Workspace:
         self.tables = Tables(places, clock)
         self.windows = Windows(self.database, self.audit_log, clock, self.tables)
         self.rollouts = Rollouts(self.database, self.audit_log, clock, self.version_store, self.promotions)
+        self.key_store = Keys(places, self.database, self.audit_log, clock)
         self.leases = Leases(self.database, clock)
 
     def close(self) -> None:
@@ -218,6 +220,20 @@ class Workspace:
     def verify_audit(self) -> AuditReport:
         """Walk the audit chain and hold it against the signed head."""
         return self.audit_log.verify()
+
+    def create_key(
+        self, consumer: str, scopes: Iterable[str] = ("predict",), *, p99: str | None = None, quota: float | None = None
+    ) -> tuple[KeyRecord, str]:
+        """A new key of a consumer, and its text, which is shown this once."""
+        return self.key_store.create(consumer, scopes, settings.who(), p99, quota)
+
+    def keys(self) -> list[KeyRecord]:
+        """Every key that was made, revoked ones among them."""
+        return self.key_store.list()
+
+    def revoke_key(self, key: str) -> KeyRecord:
+        """End a key by its id."""
+        return self.key_store.revoke(key, settings.who())
 
     def runs(self, model: str | None = None, limit: int = 50) -> list[Run]:
         """The newest runs."""

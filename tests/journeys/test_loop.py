@@ -17,7 +17,8 @@ from headrace.data.frames import columns_of
 from headrace.data.validation import conform
 from headrace.kernel.identifiers import new_id
 from headrace.runtimes.opening import open_bundle
-from headrace.serving.capture import Captured, framed
+from headrace.serving.capture import Captured
+from headrace.serving.segments import framed
 
 pytest.importorskip("sklearn")
 MODEL = "late-arrival"

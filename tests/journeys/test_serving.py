@@ -50,7 +50,8 @@ def test_answers_refusals_and_descriptions(server):
     assert call("GET", f"{url}/ready")[1]["status"] == "ready"
     with urllib.request.urlopen(f"{url}/metrics") as response:
         text = response.read().decode()
-    assert 'headrace_requests_total{model="late",route="live",status="200",version="1"}' in text
+    label = 'consumer="",dialect="native",model="late",route="live",status="200",version="1"'
+    assert f"headrace_requests_total{{{label}}}" in text
     assert 'headrace_errors_total{kind="schema_violation"}' in text
 
 

@@ -21,8 +21,10 @@ OUTCOMES: dict[str, Outcome] = {
     "invalid_project": Outcome(422, 2, False),
     "schema_violation": Outcome(422, 2, False),
     "too_large": Outcome(413, 2, False),
+    "unknown_format": Outcome(415, 2, False),
     "not_found": Outcome(404, 3, False),
     "refused": Outcome(403, 4, False),
+    "key_needed": Outcome(401, 4, False),
     "conflict": Outcome(409, 4, False),
     "not_trusted": Outcome(409, 4, False),
     "fell_short": Outcome(409, 1, False),
@@ -34,6 +36,7 @@ OUTCOMES: dict[str, Outcome] = {
     "port_taken": Outcome(503, 5, False),
     "storage_unavailable": Outcome(503, 5, True),
     "workspace_too_new": Outcome(503, 5, False),
+    "deadline_passed": Outcome(408, 5, True),
     "overloaded": Outcome(429, 5, True),
     "fault": Outcome(500, 70, False),
 }

@@ -5,9 +5,11 @@ HeadraceError
 │   ├── InvalidName         a name of a model, dataset or alias
 │   ├── InvalidProject      headrace.toml, or a function it names
 │   ├── SchemaViolation     rows that break the schema of a model or dataset
-│   └── TooLarge            a request beyond the limits
+│   ├── TooLarge            a request beyond the limits
+│   └── UnknownFormat       a body in a format that is not spoken here
 ├── NotFound                no such model, version, run, prediction
 ├── Refused                 understood, possible, and not allowed
+│   ├── KeyNeeded           no key, or one that is not known
 │   ├── Conflict            someone or something else was there first
 │   └── NotTrusted          damaged, altered, or from an unknown hand
 ├── FellShort               it ran, and the answer is no
@@ -19,6 +21,7 @@ HeadraceError
 │   ├── PortTaken           another program listens there
 │   ├── StorageUnavailable  a disk or object store that is full, read-only or absent
 │   ├── WorkspaceTooNew     written by a later Headrace
+│   ├── DeadlinePassed      not done within the time that was given
 │   └── Overloaded          more work than the limits allow
 └── Fault                   a mistake of ours
 
@@ -107,6 +110,12 @@ class TooLarge(InvalidInput):
     kind = "too_large"
 
 
+class UnknownFormat(InvalidInput):
+    """A content type or encoding that is not spoken here."""
+
+    kind = "unknown_format"
+
+
 class NotFound(HeadraceError):
     """No such thing in this workspace."""
 
@@ -117,6 +126,12 @@ class Refused(HeadraceError):
     """Understood and possible, but not allowed."""
 
     kind = "refused"
+
+
+class KeyNeeded(Refused):
+    """The caller did not say who it is, or nobody knows the key that it showed."""
+
+    kind = "key_needed"
 
 
 class Conflict(Refused):
@@ -183,6 +198,12 @@ class WorkspaceTooNew(Unavailable):
     """The workspace was written by a later Headrace."""
 
     kind = "workspace_too_new"
+
+
+class DeadlinePassed(Unavailable):
+    """The answer was not there within the time that the caller, or the limits, gave."""
+
+    kind = "deadline_passed"
 
 
 class Overloaded(Unavailable):

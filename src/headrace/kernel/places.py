@@ -32,6 +32,16 @@ class Places(NamedTuple):
         return self.root / "keys" / "audit.key"
 
     @property
+    def capture_key(self) -> Path:
+        """The secret of hashes of captured columns."""
+        return self.root / "keys" / "capture.key"
+
+    @property
+    def scorers(self) -> Path:
+        """The counts of scoring processes, a file each."""
+        return self.root / "predictions" / "scorers"
+
+    @property
     def routes(self) -> Path:
         """The route document that scoring processes poll."""
         return self.root / "routes.json"

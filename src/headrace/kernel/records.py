@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from headrace.kernel import notebook
+from headrace.kernel.routes import Scope
 from headrace.kernel.schema import Schema
 
 Task = Literal["binary", "multiclass", "regression", "multioutput"]
@@ -239,6 +240,20 @@ class Rollout(Record, frozen=True, kw_only=True):
     ended: datetime | None = None
     state: dict[str, Any]
     history: tuple[dict[str, Any], ...] = ()
+
+
+class KeyRecord(Record, frozen=True, kw_only=True):
+    """A key of a consumer; its text is not kept. `p99` is an objective in seconds, `quota` requests a second for each
+    scoring process."""
+
+    id: str
+    consumer: str
+    scopes: tuple[Scope, ...]
+    p99: float | None = None
+    quota: float | None = None
+    created: datetime
+    created_by: str
+    revoked: datetime | None = None
 
 
 class AuditEntry(Record, frozen=True, kw_only=True):

@@ -6,7 +6,12 @@ grows with every change, so that a reply can say which state of the world it cam
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+Scope = Literal["predict", "deploy", "admin"]
+AnswerKind = Literal["prediction", "probability"]
 
 
 class Arm(msgspec.Struct, frozen=True):
@@ -16,7 +21,7 @@ class Arm(msgspec.Struct, frozen=True):
     bundle: str
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     """How one model answers: `share` percent of the keys by `canary`, the rest by `live`.
 
     While a rollout lasts, `paired` makes the arm that did not answer score a shadow copy of the request.
@@ -28,9 +33,40 @@ class Endpoint(msgspec.Struct, frozen=True):
     paired: bool = False
 
 
-class RouteDocument(msgspec.Struct, frozen=True):
-    """Every endpoint at one generation; `versions` lists the bundles that may be asked for by number."""
+class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a model's policy says of serving it, whichever version answers.
+
+    `answer` is what dialects without room for both labels and probabilities return. Columns in `masked` are never
+    written down, those in `hashed` only as a keyed hash.
+    """
+
+    answer: AnswerKind = "prediction"
+    masked: tuple[str, ...] = ()
+    hashed: tuple[str, ...] = ()
+
+
+class Key(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a key allows: the consumer it stands for, its scopes, its objective and its quota.
+
+    `p99` is the consumer's latency objective in seconds; `quota` is in requests a second, for each process.
+    """
+
+    id: str
+    consumer: str
+    scopes: tuple[Scope, ...]
+    p99: float | None = None
+    quota: float | None = None
+
+
+class RouteDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Every endpoint at one generation; `versions` lists the bundles that may be asked for by number.
+
+    `rules` names the models whose policy differs from the ordinary one. `keys` maps the SHA-256 of each key's text, in
+    hexadecimal, to what it allows.
+    """
 
     generation: int
     endpoints: dict[str, Endpoint]
     versions: dict[str, dict[int, str]]
+    rules: dict[str, Rule] = {}
+    keys: dict[str, Key] = {}

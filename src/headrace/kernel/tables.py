@@ -209,3 +209,17 @@ duties = Table(
     Column("executor", String, nullable=False),
     Column("until", String, nullable=False),
 )
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("consumer", String, nullable=False),
+    Column("hash", String, nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    Column("p99", Float),
+    Column("quota", Float),
+    Column("created", String, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("revoked", String, nullable=False, default=""),
+)

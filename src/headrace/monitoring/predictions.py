@@ -20,7 +20,8 @@ from headrace.kernel.digests import canonical
 from headrace.kernel.errors import InvalidInput, StorageUnavailable
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
-from headrace.serving.capture import Captured, read_segment, ship_orphans, unshipped
+from headrace.serving.capture import Captured, read_segment
+from headrace.serving.segments import ship_orphans, unshipped
 
 MOMENT = pl.Datetime("us")
 PREDICTIONS = {
@@ -40,6 +41,7 @@ PREDICTIONS = {
     "score": pl.Float64,
     "latency": pl.Float64,
     "error": pl.String,
+    "consumer": pl.String,
 }
 OUTCOMES = {
     "prediction_id": pl.String,
@@ -192,7 +194,12 @@ class Tables:
         try:
             path.mkdir(parents=True, exist_ok=True)
             deltalake.write_deltalake(
-                str(path), frame, mode="append", partition_by=partition, commit_properties=properties
+                str(path),
+                frame,
+                mode="append",
+                schema_mode="merge",
+                partition_by=partition,
+                commit_properties=properties,
             )
         except (OSError, deltalake.exceptions.DeltaError) as error:
             raise StorageUnavailable(
@@ -209,7 +216,11 @@ class Tables:
 
     def _scan(self, path: Path, schema: dict[str, Any]) -> pl.LazyFrame:
         table = self._handle(path)
-        return pl.scan_delta(table) if table is not None else pl.LazyFrame(schema=schema)
+        if table is None:
+            return pl.LazyFrame(schema=schema)
+        scan = pl.scan_delta(table)
+        there = {field.name for field in table.schema().fields}
+        return scan.with_columns([pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in there])
 
 
 def _segment_order(path: Path) -> tuple[str, int]:
@@ -232,9 +243,9 @@ def _record_rows(it: Captured) -> Iterable[tuple[Any, ...]]:
         key = canonical({name: values[i] for name, values in it.keys.items() if values[i] is not None}).decode()
         prediction = it.predictions[i] if it.predictions else None
         yield (
-            f"{it.id}.{i}",
+            f"{it.id}.{it.first + i}",
             it.id,
-            i,
+            it.first + i,
             it.model,
             it.version,
             it.route,
@@ -248,6 +259,7 @@ def _record_rows(it: Captured) -> Iterable[tuple[Any, ...]]:
             _score(prediction, it.probabilities[i] if it.probabilities else None),
             it.latency,
             it.error,
+            it.consumer,
         )
 
 

@@ -52,7 +52,7 @@ def trace(
 def _answer(row: dict[str, Any]) -> dict[str, Any]:
     kept = {
         name: row[name]
-        for name in ("id", "model", "version", "route", "generation", "time", "moment", "latency", "score")
+        for name in ("id", "model", "version", "route", "generation", "time", "moment", "latency", "score", "consumer")
     }
     return {
         **kept,

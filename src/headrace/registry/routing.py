@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from headrace.kernel import tables
 from headrace.kernel.database import Database
 from headrace.kernel.errors import StorageUnavailable
 from headrace.kernel.identifiers import new_id
-from headrace.kernel.routes import Arm, Endpoint, RouteDocument
+from headrace.kernel.routes import Arm, Endpoint, Key, RouteDocument, Rule
 
 
 def advance_generation(connection: sa.Connection) -> int:
@@ -35,6 +36,9 @@ def derive(database: Database) -> RouteDocument:
             digests.setdefault(row.model, {})[row.number] = row.digest
         live = connection.execute(sa.select(tables.aliases).where(tables.aliases.c.alias == "live")).all()
         splits = {row.model: row for row in connection.execute(sa.select(tables.routes))}
+        rules = {row.name: served(row.policy) for row in connection.execute(sa.select(tables.models))}
+        keys = connection.execute(sa.select(tables.keys).where(tables.keys.c.revoked == "").order_by(tables.keys.c.id))
+        allowed = {row.hash: Key(row.id, row.consumer, tuple(row.scopes), row.p99, row.quota) for row in keys}
     endpoints = {}
     for row in live:
         arms = digests[row.model]
@@ -43,7 +47,15 @@ def derive(database: Database) -> RouteDocument:
         endpoints[row.model] = Endpoint(
             Arm(row.number, arms[row.number]), canary, split.share if canary else 0.0, bool(canary and split.paired)
         )
-    return RouteDocument(generation, endpoints, digests)
+    unusual = {model: rule for model, rule in rules.items() if rule != Rule()}
+    return RouteDocument(generation, endpoints, digests, unusual, allowed)
+
+
+def served(policy: dict[str, Any] | None) -> Rule:
+    """What a model's policy says of serving it."""
+    settings = (policy or {}).get("settings", {})
+    capture = settings.get("capture", {})
+    return Rule(settings.get("answer", "prediction"), tuple(capture.get("mask", ())), tuple(capture.get("hash", ())))
 
 
 def publish(database: Database, path: Path) -> int:

@@ -20,6 +20,7 @@ from headrace.kernel.errors import NotFound
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
 from headrace.kernel.records import Alarm, Run, Version
+from headrace.kernel.schema import Schema
 from headrace.monitoring.predictions import Tables
 from headrace.monitoring.reference import MonitorReference
 from headrace.monitoring.windows import Watched, Windows
@@ -146,7 +147,7 @@ class Loop:
             model=model,
             live=live,
             references={n: found[0] for n, found in loaded.items()},
-            schemas={n: found[1] for n, found in loaded.items()},
+            schemas={n: _seen(found[1], section) for n, found in loaded.items()},
             segments=section.monitor.segment,
             outcomes_within=parse_duration(section.monitor.outcomes_within),
             harm_run_length=section.monitor.harm_run_length,
@@ -239,3 +240,9 @@ class Loop:
         with self._rooms.database.read() as connection:
             stored = connection.execute(sa.select(tables.models.c.policy).where(tables.models.c.name == model)).scalar()
         return msgspec.convert(stored, Policy) if stored else None
+
+
+def _seen(schema: Schema, section: ModelSection) -> Schema:
+    """The columns whose values are written down: what is masked or hashed is not watched."""
+    hidden = {*section.capture.mask, *section.capture.hash}
+    return msgspec.structs.replace(schema, columns=tuple(c for c in schema.columns if c.name not in hidden))

@@ -1,8 +1,9 @@
 """Natural batching: a call takes whatever queued while the last one ran. It adds no delay of its own.
 
-A scorer whose calls are quick runs in the event loop; one past `INLINE_SECONDS` runs in a thread of its own, so
-that health checks stay quick. Where a batch raises, its requests run one by one, and then row by row, so that only
-the row at fault is rejected.
+How a request is answered is gated on the measured cost of a call. Where calls are cheap, a request that is alone is
+answered at once, and one in a crowd with all that arrived in the same turn of the event loop. Past `INLINE_SECONDS`
+the model runs in a thread of its own, so that health checks and other models stay quick. Where a batch raises, its
+requests run one by one, and then row by row, so that only the row at fault is rejected.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from headrace.kernel.errors import HeadraceError, SchemaViolation
-from headrace.kernel.ports import Answers, Columns, Scorer
+from headrace.kernel.errors import DeadlinePassed, HeadraceError, SchemaViolation
+from headrace.kernel.ports import AnswerArrays, Answers, Columns, Scorer
 from headrace.serving.counters import Counters
 
 INLINE_SECONDS = 0.001
+INLINE_ROWS = 64
 MOST_ROWS = 10_000
 SMOOTHING = 0.2
+LOOK_EVERY = 16
 
 
 class _Waiting(NamedTuple):
@@ -30,53 +33,107 @@ class _Waiting(NamedTuple):
 class Batcher:
     """The queue before one scorer."""
 
-    def __init__(self, scorer: Scorer, counters: Counters, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, scorer: Scorer, counters: Counters) -> None:
         self.scorer = scorer
         self._counters = counters
-        self._pool = pool
+        self._pool: ThreadPoolExecutor | None = None
         self._waiting: list[_Waiting] = []
         self._busy = False
         self._seconds = INLINE_SECONDS
+        self._crowded = True
+        self._alone = 0
 
-    async def answer(self, columns: Columns, rows: int) -> Answers:
+    async def answer(self, columns: Columns, rows: int, seconds: float) -> Answers:
         """The scorer's answers to these rows, whatever else is in the batch.
+
+        Args:
+            seconds: the longest to wait.
 
         Raises:
             SchemaViolation: the model raised at a row; the row is named.
+            DeadlinePassed: the time was over before the answers were there.
         """
-        future: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
+        if self._at_once(rows):
+            return self._single(columns, rows)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answers] = loop.create_future()
         self._waiting.append(_Waiting(columns, rows, future))
+        self._counters.waiting += rows
         if not self._busy:
             self._busy = True
-            self._task = asyncio.create_task(self._drain())
-        return await future
-
-    async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
+            loop.call_soon(self._next)
+        if self._seconds < INLINE_SECONDS:
+            return await future
         try:
-            while self._waiting:
-                batch = self._take()
-                if self._seconds < INLINE_SECONDS:
-                    results = self._run(batch)
-                else:
-                    results = await loop.run_in_executor(self._pool, self._run, batch)
-                for waiting, result in zip(batch, results, strict=True):
-                    if waiting.future.cancelled():
-                        continue
-                    if isinstance(result, BaseException):
-                        waiting.future.set_exception(result)
-                    else:
-                        waiting.future.set_result(result)
-        finally:
+            async with asyncio.timeout(seconds):
+                return await future
+        except TimeoutError as error:
+            raise passed(seconds) from error
+
+    async def arrays(self, columns: Columns, rows: int) -> AnswerArrays:
+        """The answers to many rows as arrays, in the model's thread.
+
+        Raises:
+            SchemaViolation: the model raised at a row.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread(), self._bulk, columns, rows)
+
+    def _at_once(self, rows: int) -> bool:
+        """Whether to answer without a queue: calls are cheap, and nothing else arrived in the last turns."""
+        if self._busy or self._crowded or self._seconds >= INLINE_SECONDS or rows > INLINE_ROWS:
+            return False
+        self._alone += 1
+        return self._alone % LOOK_EVERY != 0
+
+    def _single(self, columns: Columns, rows: int) -> Answers:
+        result = self._run([_Waiting(columns, rows, None)])[0]  # type: ignore[arg-type]
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def _next(self) -> None:
+        """Take one batch; here where calls are cheap, else in the thread."""
+        self._crowded = len(self._waiting) > 1
+        batch = self._take()
+        if not batch:
             self._busy = False
+        elif self._seconds < INLINE_SECONDS and sum(waiting.rows for waiting in batch) <= INLINE_ROWS:
+            self._busy = False
+            self._settle(batch, self._run(batch))
+            if self._waiting:
+                self._busy = True
+                asyncio.get_running_loop().call_soon(self._next)
+        else:
+            running = asyncio.get_running_loop().run_in_executor(self._thread(), self._run, batch)
+            running.add_done_callback(lambda done: self._ended(batch, done))
+
+    def _ended(self, batch: list[_Waiting], done: asyncio.Future[list[Answers | BaseException]]) -> None:
+        error = done.exception()
+        self._settle(batch, done.result() if error is None else [error] * len(batch))
+        self._next()
+
+    def _settle(self, batch: list[_Waiting], results: list[Answers | BaseException]) -> None:
+        for waiting, result in zip(batch, results, strict=True):
+            if waiting.future.done():
+                continue
+            if isinstance(result, BaseException):
+                waiting.future.set_exception(result)
+            else:
+                waiting.future.set_result(result)
 
     def _take(self) -> list[_Waiting]:
+        """The next batch; what nobody waits for any more is left out."""
+        batch: list[_Waiting] = []
         taken, rows = 0, 0
         for waiting in self._waiting:
-            if taken and rows + waiting.rows > MOST_ROWS:
+            if batch and rows + waiting.rows > MOST_ROWS:
                 break
-            taken, rows = taken + 1, rows + waiting.rows
-        batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
+            taken += 1
+            self._counters.waiting -= waiting.rows
+            if not waiting.future.done():
+                batch.append(waiting)
+                rows += waiting.rows
+        self._waiting = self._waiting[taken:]
         return batch
 
     def _run(self, batch: list[_Waiting]) -> list[Answers | BaseException]:
@@ -89,20 +146,44 @@ class Batcher:
         except BaseException as error:
             if len(batch) > 1:
                 return [result for waiting in batch for result in self._run([waiting])]
-            return [self._blame(batch[0], error)]
-        self._seconds += SMOOTHING * (time.perf_counter() - started - self._seconds)
+            return [self._blame(batch[0].columns, batch[0].rows, error)]
+        if rows <= INLINE_ROWS:
+            self._seconds += SMOOTHING * (time.perf_counter() - started - self._seconds)
         self._counters.batch_rows.add(rows)
-        return list(_parted(answers, batch))
+        return [answers] if len(batch) == 1 else _parted(answers, batch)
 
-    def _blame(self, waiting: _Waiting, error: BaseException) -> BaseException:
+    def _bulk(self, columns: Columns, rows: int) -> AnswerArrays:
+        try:
+            answers = self.scorer.arrays(columns, rows)
+        except HeadraceError:
+            raise
+        except Exception as error:
+            raise self._blame(columns, rows, error) from error
+        self._counters.batch_rows.add(rows)
+        return answers
+
+    def _blame(self, columns: Columns, rows: int, error: BaseException) -> BaseException:
         if isinstance(error, HeadraceError):
             return error
-        for row in range(waiting.rows):
+        for row in range(rows):
             try:
-                self.scorer.answer({name: values[row : row + 1] for name, values in waiting.columns.items()}, 1)
+                self.scorer.answer({name: values[row : row + 1] for name, values in columns.items()}, 1)
             except BaseException as one:
                 return _raised(row, one)
         return _raised(None, error)
+
+    def _thread(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        return self._pool
+
+
+def passed(seconds: float) -> DeadlinePassed:
+    """The error of an answer that took too long."""
+    return DeadlinePassed(
+        f"The answer was not there within {seconds * 1000:g} ms.",
+        todo="Allow more time, send fewer rows, or look at the model's latency in 'headrace status'.",
+    )
 
 
 def _raised(row: int | None, error: BaseException) -> SchemaViolation:
@@ -119,8 +200,9 @@ def _merged(batch: list[_Waiting]) -> Columns:
     return {name: [v for waiting in batch for v in waiting.columns[name]] for name in batch[0].columns}
 
 
-def _parted(answers: Answers, batch: list[_Waiting]) -> list[Answers]:
-    parts, start = [], 0
+def _parted(answers: Answers, batch: list[_Waiting]) -> list[Answers | BaseException]:
+    parts: list[Answers | BaseException] = []
+    start = 0
     for waiting in batch:
         end = start + waiting.rows
         probabilities = None if answers.probabilities is None else answers.probabilities[start:end]

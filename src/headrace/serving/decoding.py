@@ -9,13 +9,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from headrace.kernel.errors import InvalidInput, SchemaViolation
+from headrace.kernel.errors import InvalidInput, SchemaViolation, TooLarge
 from headrace.kernel.ports import Columns
 from headrace.kernel.schema import Column, Scalar, Schema, describe_type
 
 _TYPES: dict[str, Any] = {"boolean": bool, "integer": int | float, "number": float, "string": str, "datetime": datetime}
 _PLACE = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?\Z", re.DOTALL)
 _ROW = re.compile(r"\[(\d+)\]")
+_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+MOST_VALUES = 500_000
+"""The most values of a JSON body that is decoded without a type, which takes some hundred bytes for each."""
 
 
 class Rows(NamedTuple):
@@ -25,6 +28,8 @@ class Rows(NamedTuple):
     columns: Columns
     context: dict[str, list[Scalar]]
     unknown: int
+    bulk: bool = False
+    """Whether the columns are arrays, which are scored at one go."""
 
 
 class RowDecoder:
@@ -51,6 +56,7 @@ class RowDecoder:
             InvalidInput: not JSON, no rows, or too many.
         """
         unknown = 0
+        refuse_many(body, self._most_rows)
         try:
             try:
                 rows = self._rows(body, self._strict, self._bare_strict)
@@ -77,6 +83,7 @@ class RowDecoder:
         Raises:
             SchemaViolation: a value that breaks the schema, with its row and field.
         """
+        self._count(len(rows))
         named = {field: column.name for field, column in self._fields.items()}
         plain = [{name: _native(row[name]) for name in named.values() if name in row} for row in rows]
         try:
@@ -87,17 +94,34 @@ class RowDecoder:
 
     def gather(self, rows: list[Any], unknown: int) -> Rows:
         """Typed rows as columns, held against what the types alone do not say."""
-        if not 0 < len(rows) <= self._most_rows:
-            raise InvalidInput(
-                f"The request holds {len(rows)} rows.",
-                expected=f"1 to {self._most_rows} rows",
-                todo="Send at least one row; send more in several requests, or score a file.",
-            )
+        self._count(len(rows))
         columns = {c.name: [getattr(row, f) for row in rows] for f, c in self._fields.items()}
         for column in self._asked:
             self._finish(column, columns)
         features = {column.name: columns.pop(column.name) for column in self._schema.features}
         return Rows(len(rows), features, columns, unknown)
+
+    def refuse_lines(self, content: bytes) -> None:
+        """Refuse a body of lines with more of them than rows are allowed, a header among them.
+
+        Raises:
+            TooLarge: it has.
+        """
+        lines = content.count(b"\n")
+        if lines > 2 * self._most_rows + 2:
+            self._count(lines)
+
+    def _count(self, rows: int) -> None:
+        if rows == 0:
+            raise InvalidInput(
+                "The request holds no rows.", expected=f"1 to {self._most_rows} rows", todo="Send at least one."
+            )
+        if rows > self._most_rows:
+            raise TooLarge(
+                f"The request holds {rows} rows.",
+                expected=f"1 to {self._most_rows} rows",
+                todo="Send them in several requests, as one table in Arrow, or score a file.",
+            )
 
     def _rows(self, body: bytes, many: Any, bare: Any) -> list[Any]:
         head = body[:64].lstrip()
@@ -106,6 +130,9 @@ class RowDecoder:
         return [bare.decode(body)] if not _is_wrapped(body) else many.decode(body).rows
 
     def _count_unknown(self, body: bytes) -> int:
+        """The number of unknown fields; in a body too large to count them in, that there are some."""
+        if values_in(body) > MOST_VALUES:
+            return 1
         document = msgspec.json.decode(body)
         rows = document.get("rows", [document]) if isinstance(document, dict) else []
         return sum(len(row.keys() - self._names) for row in rows if isinstance(row, dict))
@@ -143,6 +170,26 @@ class RowDecoder:
         return _violation(row, column, "the field is missing" if missing else _lower(what))
 
 
+def values_in(body: bytes) -> int:
+    """How many values a JSON body can hold at most."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
+def refuse_many(body: bytes, most: int) -> None:
+    """Refuse a body with far more objects than rows are allowed, before it is decoded.
+
+    Raises:
+        TooLarge: it has.
+    """
+    far_more = 2 * most + 1000
+    if body.count(b"{") > far_more and _TEXTS.sub(b"", body).count(b"{") > far_more:
+        raise TooLarge(
+            f"The body holds more than {most} objects.",
+            expected=f"1 to {most} rows",
+            todo="Send them in several requests, as one table in Arrow, or score a file.",
+        )
+
+
 def _row_type(asked: tuple[Column, ...], forbid: bool) -> type[Any]:
     fields: list[Any] = []
     for i, column in enumerate(asked):
@@ -161,11 +208,18 @@ def _request_type(row: type[Any]) -> type[Any]:
     return msgspec.defstruct("Request", [("rows", list[row])])
 
 
+class _Wrapped(msgspec.Struct):
+    rows: msgspec.Raw | None = None
+
+
 def _is_wrapped(body: bytes) -> bool:
-    try:
-        return isinstance(msgspec.json.decode(body).get("rows"), list)
-    except (AttributeError, msgspec.DecodeError):
+    if b'"rows"' not in body:
         return False
+    try:
+        rows = msgspec.json.decode(body, type=_Wrapped).rows
+    except msgspec.DecodeError:
+        return False
+    return rows is not None and bytes(rows).lstrip().startswith(b"[")
 
 
 def _too_deep() -> InvalidInput:

@@ -1,15 +1,17 @@
-"""The OpenAPI document of what answers now, with each model's real fields."""
+"""The OpenAPI document of what answers now: every path of the server, with each model's real fields."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from headrace.kernel.schema import example_row, row_schema
-from headrace.serving.endpoints import Loaded, State
+from headrace.kernel.release import VERSION
+from headrace.serving.describing import answers, asks, components
+from headrace.serving.endpoints import Facts, State
+from headrace.serving.paths import Path
 
 _ERROR = {
     "type": "object",
-    "required": ["error", "kind"],
+    "required": ["error", "kind", "todo"],
     "properties": {
         "error": {"type": "string"},
         "kind": {"type": "string"},
@@ -19,73 +21,73 @@ _ERROR = {
         "todo": {"type": "string"},
     },
 }
+_REFUSALS = ("400", "401", "403", "404", "408", "413", "415", "422", "429", "503")
+_NUMBER = {"name": "version", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
 
 
-def openapi(state: State) -> dict[str, Any]:
-    """OpenAPI 3.1 of every endpoint."""
-    paths: dict[str, Any] = {}
+def openapi(state: State, paths: list[Path]) -> dict[str, Any]:
+    """OpenAPI 3.1 of every path; those with a model are written out for each model that answers."""
     schemas: dict[str, Any] = {"Error": _ERROR}
-    for model, active in state.active.items():
-        schemas[f"{model}.row"] = row_schema(active.live.scorer.schema)
-        schemas[f"{model}.reply"] = _reply(active.live)
-        paths[f"/models/{model}/predict"] = {"post": _operation(model, active.live)}
-        paths[f"/models/{model}/schema"] = {
-            "get": {
-                "operationId": f"{model}-schema",
-                "summary": f"The JSON Schema of a row of {model}",
-                "responses": {"200": _json("The schema", {"type": "object"})},
-            }
-        }
+    written: dict[str, Any] = {}
+    known = {model: a.live.facts for model, a in state.active.items() if a.live.facts is not None}
+    for model, facts in known.items():
+        schemas |= components(model, facts)
+    for path in paths:
+        for template, model in _places(path, known):
+            facts = known.get(model) if model else next(iter(known.values()), None) if len(known) == 1 else None
+            if path.dialect is not None and facts is None:
+                continue
+            name = model or next(iter(known), "")
+            written.setdefault(template, {})[path.method.lower()] = _operation(path, template, name, facts)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Headrace scoring", "version": str(state.generation)},
-        "paths": paths,
-        "components": {"schemas": schemas},
-    }
-
-
-def _operation(model: str, live: Loaded) -> dict[str, Any]:
-    row = {"$ref": f"#/components/schemas/{model}.row"}
-    rows = {
-        "type": "object",
-        "required": ["rows"],
-        "properties": {"rows": {"type": "array", "items": row, "minItems": 1, "maxItems": 10_000}},
-    }
-    example = {"rows": [example_row(live.scorer.schema)]}
-    refused = _json("The rows or the request are not as they must be", {"$ref": "#/components/schemas/Error"})
-    return {
-        "operationId": f"{model}-predict",
-        "summary": f"Answers of {model}, now version {live.version}",
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"anyOf": [rows, row]}, "example": example}},
+        "info": {
+            "title": "Headrace scoring",
+            "version": VERSION,
+            "description": f"Generation {state.generation} of the routes.",
         },
-        "responses": {
-            "200": _json("One prediction for each row", {"$ref": f"#/components/schemas/{model}.reply"}),
-            **dict.fromkeys(("400", "404", "413", "422", "503"), refused),
+        "paths": written,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }
 
 
-def _reply(live: Loaded) -> dict[str, Any]:
-    probabilities = {
-        "type": "object",
-        "properties": {name: {"type": "number"} for name in live.class_names},
-    }
-    prediction: dict[str, Any] = {"type": "object", "required": ["prediction"], "properties": {"prediction": {}}}
-    if live.class_names:
-        prediction["properties"]["probabilities"] = probabilities
-    return {
-        "type": "object",
-        "required": ["model", "version", "id", "predictions"],
-        "properties": {
-            "model": {"type": "string"},
-            "version": {"type": "integer"},
-            "id": {"type": "string", "format": "uuid"},
-            "predictions": {"type": "array", "items": prediction},
-        },
-    }
+def _places(path: Path, known: dict[str, Facts]) -> list[tuple[str, str | None]]:
+    if "{model}" not in path.template:
+        return [(path.template, None)]
+    return [(path.template.replace("{model}", model), model) for model in known]
 
 
-def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+def _operation(path: Path, template: str, model: str, facts: Facts | None) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": f"{path.method.lower()}-{template.strip('/').replace('/', '-') or 'root'}",
+        "summary": path.summary or f"{path.method} {template}",
+        "responses": {},
+    }
+    if "{version}" in template:
+        operation["parameters"] = [_NUMBER]
+    if path.scope is not None:
+        operation["security"] = [{}, {"key": []}]
+    refused = {
+        "description": "Refused",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
+    if path.dialect is not None and facts is not None:
+        name = path.dialect.name
+        operation["tags"] = [name]
+        operation["requestBody"] = {"required": True, "content": asks(name, model, facts)}
+        good = {"application/json": {"schema": answers(name, model, facts)}}
+        operation["responses"] = {
+            "200": {"description": "One answer for each row", "content": good},
+            **dict.fromkeys(_REFUSALS, refused),
+        }
+    else:
+        good = {"application/json": {"schema": {"type": "object", "additionalProperties": True}}}
+        operation["responses"] = {
+            "200": {"description": "What was asked for", "content": good},
+            "404": refused,
+            "503": refused,
+        }
+    return operation

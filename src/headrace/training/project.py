@@ -13,6 +13,7 @@ from croniter import croniter
 from headrace.kernel.clock import parse_duration
 from headrace.kernel.errors import InvalidInput, InvalidProject
 from headrace.kernel.identifiers import check_name
+from headrace.kernel.routes import AnswerKind
 
 FILE = "headrace.toml"
 Share = Annotated[float, msgspec.Meta(gt=0, le=100)]
@@ -85,8 +86,16 @@ class RetrainSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     on: tuple[str, ...] = ()
 
 
+class CaptureSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[model.NAME.capture]``: columns of a request that are never written down, or only as a keyed hash."""
+
+    mask: tuple[str, ...] = ()
+    hash: tuple[str, ...] = ()
+
+
 class ModelSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[model.NAME]``. `gate` maps metrics to rules; its `slices` name columns to evaluate apart."""
+    """``[model.NAME]``. `gate` maps metrics to rules; its `slices` name columns to evaluate apart. `answer` is what
+    clients of other protocols get from a classifier: its label, or the probabilities."""
 
     dataset: str
     target: str
@@ -100,6 +109,8 @@ class ModelSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rollout: RolloutSection = RolloutSection()
     monitor: MonitorSection = MonitorSection()
     retrain: RetrainSection = RetrainSection()
+    capture: CaptureSection = CaptureSection()
+    answer: AnswerKind = "prediction"
 
 
 class Policy(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ from headrace.kernel.digests import canonical
 from headrace.kernel.errors import InvalidInput, NotFound, StorageUnavailable
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
+from headrace.registry.routing import advance_generation, publish, served
 from headrace.registry.versions import ensure_model
 from headrace.training import durable
 from headrace.training.code import commit_of, keep_code
@@ -125,4 +126,9 @@ class Starter:
             before = change.connection.execute(sa.select(tables.models).where(here)).one()
             if canonical(before.policy) != canonical(document):
                 change.entry(who, "policy", policy.model, policy=document)
+            moved = served(before.policy) != served(document)
+            if moved:
+                advance_generation(change.connection)
             change.connection.execute(tables.models.update().where(here).values(policy=document, code=code, root=root))
+        if moved:
+            publish(self._database, self._places.routes)

@@ -13,7 +13,8 @@ from headrace.monitoring.harm import HarmReference
 from headrace.monitoring.quality import QualityReference
 from headrace.monitoring.reference import MonitorReference
 from headrace.monitoring.windows import Watched
-from headrace.serving.capture import Captured, framed
+from headrace.serving.capture import Captured
+from headrace.serving.segments import framed
 
 DAY = timedelta(days=1)
 START = datetime(2013, 1, 1)

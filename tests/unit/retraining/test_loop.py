@@ -8,7 +8,8 @@ import pytest
 from headrace.kernel.identifiers import new_id
 from headrace.monitoring.quality import QualityReference
 from headrace.monitoring.reference import MonitorReference
-from headrace.serving.capture import Captured, framed
+from headrace.serving.capture import Captured
+from headrace.serving.segments import framed
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 import fcntl
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import eventually
 
-from headrace.serving.capture import MOST_BUFFERED, Capture, Captured, framed, read_segment, ship_orphans
+from headrace.serving import capture as capturing
+from headrace.serving.capture import Capture, Captured, read_segment
 from headrace.serving.counters import Counters
+from headrace.serving.segments import framed, ship_orphans
 
 
 def captured(n: int) -> Captured:
@@ -43,18 +46,17 @@ def test_captures_reach_the_inbox_while_it_runs_and_when_it_stops(tmp_path):
     assert not list((tmp_path / "spool").iterdir())
 
 
-def test_a_full_buffer_drops_and_counts(tmp_path):
+def test_a_full_buffer_drops_and_counts(tmp_path, monkeypatch):
     counters = Counters()
     capture = Capture(tmp_path / "spool", tmp_path / "inbox", counters)
-    for n in range(MOST_BUFFERED + 5):
-        capture.add(captured(n))
-    assert counters.dropped_captures == 5
+    record = len(framed(msgspec.msgpack.encode(captured(0))))
+    monkeypatch.setattr(capturing, "MOST_BYTES", 3 * record)
+    assert [capture.add(captured(n)) for n in range(5)] == [True] * 3 + [False] * 2
+    assert counters.dropped_captures == 2
 
 
 @given(st.integers(0, 400))
 def test_a_torn_tail_is_ignored_and_the_whole_records_are_read(tmp_path_factory, cut):
-    import msgspec
-
     records = [framed(msgspec.msgpack.encode(captured(n))) for n in range(4)]
     content = b"".join(records)
     path = tmp_path_factory.mktemp("segment") / "s.seg"
@@ -64,8 +66,6 @@ def test_a_torn_tail_is_ignored_and_the_whole_records_are_read(tmp_path_factory,
 
 
 def test_a_flipped_byte_ends_the_segment_there(tmp_path):
-    import msgspec
-
     content = bytearray(b"".join(framed(msgspec.msgpack.encode(captured(n))) for n in range(3)))
     content[len(content) // 2] ^= 0xFF
     (tmp_path / "s.seg").write_bytes(content)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import uvicorn
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -22,7 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from headrace.entrypoints.console import views
 from headrace.entrypoints.http.api import api_routes, refusal
 from headrace.entrypoints.outcomes import status_of
-from headrace.entrypoints.scoring.server import LOOPBACK, Announce, announced, bind
+from headrace.entrypoints.scoring.listening import LOOPBACK, bind
+from headrace.entrypoints.scoring.process import Announce, run_process
 from headrace.kernel.errors import HeadraceError, NotFound, Refused
 from headrace.workspace import Workspace
 
@@ -194,21 +193,4 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 def serve_console(ws: Workspace, host: str, port: int, announce: Announce, unguarded: bool = False) -> None:
     """Serve the console until a signal."""
-    listening = bind(host, port, unguarded)
-    config = uvicorn.Config(
-        console_app(ws, not unguarded),
-        lifespan="off",
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=5,
-    )
-
-    async def main() -> None:
-        server = uvicorn.Server(config)
-        address = listening.getsockname()
-        announcing = asyncio.create_task(announced(server, lambda: announce(address[0], address[1])))
-        await server.serve(sockets=[listening])
-        announcing.cancel()
-
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(main())
+    run_process(console_app(ws, not unguarded), bind(host, port), announce)

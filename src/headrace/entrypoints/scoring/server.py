@@ -1,162 +1,129 @@
-"""A scoring process: uvicorn around the ASGI callable, with the routes polled or one bundle fixed."""
+"""A scoring server: what `headrace serve` puts together around `serving`."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
-
-import msgspec
-import uvicorn
+from typing import Any
 
 from headrace.entrypoints.outcomes import status_of
+from headrace.entrypoints.scoring.access import AccessLog
+from headrace.entrypoints.scoring.grpc_server import GrpcServer, open_grpc
+from headrace.entrypoints.scoring.listening import bind
 from headrace.entrypoints.scoring.metrics import metrics_page
-from headrace.kernel.errors import NotTrusted, PortTaken, Refused
+from headrace.entrypoints.scoring.options import Options, check_guard
+from headrace.entrypoints.scoring.polling import Poller, read_routes
+from headrace.entrypoints.scoring.process import Announce, Background, run_process
+from headrace.entrypoints.scoring.secret import open_secret
+from headrace.entrypoints.scoring.snapshots import Sharing
+from headrace.entrypoints.scoring.tables import table_codecs
+from headrace.entrypoints.scoring.traces import traced
+from headrace.kernel.errors import NotTrusted
+from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
-from headrace.kernel.routes import RouteDocument
 from headrace.runtimes.bundle import MANIFEST, verify_bundle
 from headrace.runtimes.opening import open_bundle
+from headrace.serving.answering import Answering
 from headrace.serving.app import ScoringApp
 from headrace.serving.capture import Capture
-from headrace.serving.counters import Counters
+from headrace.serving.counters import Counters, Snapshot
 from headrace.serving.endpoints import Endpoints
+from headrace.serving.guard import Guard
+from headrace.serving.paths import Paths
+from headrace.serving.site import site
 
-POLL_SECONDS = 0.2
-DRAIN_SECONDS = 20
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-Announce = Callable[[str, int], None]
+SWITCH_SECONDS = 0.0005
+"""How long a model in a thread may keep the interpreter before others get their turn."""
 
 
-def bind(host: str, port: int, unguarded: bool = False) -> socket.socket:
-    """A listening socket; port 0 takes a free one.
+def serve_workspace(places: Places, options: Options, announce: Announce) -> None:
+    """Serve what the workspace's route document says, until a signal; captures go to its spool.
 
     Raises:
         PortTaken: another program listens there.
-        Refused: the address can be reached from outside, and nothing guards it.
+        Refused: keys are needed, and there is none.
+        MissingExtra: gRPC or traces were asked for, and their packages are not installed.
     """
-    if host not in LOOPBACK and not unguarded:
-        raise Refused(
-            f"{host} can be reached from other machines, and requests are not checked for a key.",
-            expected="127.0.0.1",
-            todo="Put a proxy that checks callers in front of 127.0.0.1, or say --unguarded if the network is closed.",
-        )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        raise PortTaken(
-            f"Port {port} on {host} cannot be used: {error.strerror}.",
-            expected="a free port",
-            todo="Stop the program that listens there, or choose another with --port (0 takes any free one).",
-        ) from error
-    return listening
-
-
-def serve_workspace(places: Places, host: str, port: int, announce: Announce, unguarded: bool = False) -> None:
-    """Serve what the workspace's route document says, until a signal; captures go to its spool."""
+    check_guard(options, read_routes(places.routes) if places.routes.exists() else None)
+    listening = _listen(options)
     counters = Counters()
-
-    def opened(digest: str):
-        return open_bundle(places.bundles / digest, digest)
-
-    endpoints = Endpoints(opened, counters)
-    capture = Capture(places.spool, places.predictions_inbox, counters)
-    listening = bind(host, port, unguarded)
-    poller = _Poller(places.routes, endpoints)
+    endpoints = Endpoints(lambda digest: open_bundle(places.bundles / digest, digest), counters, options.limits)
+    poller = Poller(places.routes, endpoints)
     poller.poll()
-    app = ScoringApp(endpoints, counters, capture, status_of, pages={"/metrics": lambda: metrics_page(counters)})
-    capture.start()
+    capture = None
+    if options.capture != "off":
+        capture = Capture(places.spool, places.predictions_inbox, counters, options.capture)
+    name = capture.scorer if capture is not None else new_id()
+    sharing = Sharing(places.scorers, options.group or name, name, listening.getsockname()[1], counters)
+    secret = open_secret(places.capture_key)
     try:
-        _run(app, listening, announce, poller)
+        if capture is not None:
+            capture.start()
+        sharing.start()
+        _serve(options, listening, announce, endpoints, counters, capture, secret, sharing.together, (poller.run,))
     finally:
-        capture.stop()
+        sharing.stop()
+        if capture is not None:
+            capture.stop()
 
 
-def serve_bundle(folder: Path, digest: str, host: str, port: int, announce: Announce, unguarded: bool = False) -> None:
-    """Serve the one bundle in `folder`, at ``/predict`` too; nothing is captured.
+def serve_bundle(folder: Path, digest: str, options: Options, announce: Announce) -> None:
+    """Serve the one bundle in `folder`, without a workspace; nothing is captured.
 
     Raises:
         NotTrusted: the bundle is not the one that `digest` names, or is not whole.
+        Refused: it can be reached from outside, and nothing guards it.
     """
     if not (folder / MANIFEST).exists():
         raise NotTrusted(f"{folder} holds no bundle.", expected=f"a folder with {MANIFEST}", todo="Correct the path.")
+    check_guard(options, None)
     counters = Counters()
-    endpoints = Endpoints(lambda known: open_bundle(folder, known), counters)
+    endpoints = Endpoints(lambda known: open_bundle(folder, known), counters, options.limits)
     manifest = verify_bundle(folder, digest)
     endpoints.add(manifest.name, manifest.version, digest)
-    pages = {"/metrics": lambda: metrics_page(counters)}
-    app = ScoringApp(endpoints, counters, None, status_of, single=manifest.name, pages=pages)
-    _run(app, bind(host, port, unguarded), announce, None)
+    options = options._replace(single=manifest.name)
+    _serve(options, _listen(options), announce, endpoints, counters, None, b"", counters.snapshot, ())
 
 
-class _Poller:
-    """Swaps the routes when their document changes; a document that cannot be read leaves the old routes."""
+def _serve(
+    options: Options,
+    listening: socket.socket,
+    announce: Announce,
+    endpoints: Endpoints,
+    counters: Counters,
+    capture: Capture | None,
+    secret: bytes,
+    snapshot: Callable[[], Snapshot],
+    background: tuple[Background, ...],
+) -> None:
+    sys.setswitchinterval(SWITCH_SECONDS)
+    limits = options.limits
+    codecs = table_codecs(limits)
+    guard = Guard(options.keys_required)
+    answering = Answering(endpoints, counters, capture, secret, status_of)
+    table = site(endpoints, codecs, lambda: metrics_page(snapshot), lambda: app.draining, options.vertex)
+    app = ScoringApp(endpoints, answering, counters, guard, limits, Paths(table), status_of, options.single)
+    grpc = open_grpc(options, GrpcServer(endpoints, answering, guard, counters, limits))
 
-    def __init__(self, path: Path, endpoints: Endpoints) -> None:
-        self._path = path
-        self._endpoints = endpoints
-        self._seen: tuple[int, int] | None = None
+    def leave() -> None:
+        app.draining = True
 
-    def poll(self) -> None:
-        """Look once."""
-        try:
-            stat = self._path.stat()
-            stamp = (stat.st_mtime_ns, stat.st_ino)
-            if stamp == self._seen and self._endpoints.problem is None:
-                return
-            document = msgspec.json.decode(self._path.read_bytes(), type=RouteDocument)
-        except FileNotFoundError:
-            return
-        except (OSError, msgspec.MsgspecError) as error:
-            self._endpoints.problem = NotTrusted(
-                f"The route document cannot be read: {error}.", todo="Run 'headrace worker', which publishes it again."
-            )
-            return
-        self._seen = stamp
-        self._endpoints.swap(document)
-
-    async def run(self) -> None:
-        """Look for ever; loading happens in a thread, so that requests go on."""
-        while True:
-            await asyncio.to_thread(self.poll)
-            await asyncio.sleep(POLL_SECONDS)
+    works = (*background, grpc.run) if grpc is not None else background
+    head, supervised = limits.header_seconds, options.inherited is not None
+    run_process(_wrapped(app, options), listening, announce, leave, works, head, supervised)
 
 
-def _run(app: ScoringApp, listening: socket.socket, announce: Announce, poller: _Poller | None) -> None:
-    config = uvicorn.Config(
-        app,
-        lifespan="off",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        ws="none",
-    )
-    host, port = listening.getsockname()[:2]
-
-    async def main() -> None:
-        server = uvicorn.Server(config)
-        polling = asyncio.create_task(poller.run()) if poller else None
-        announcing = asyncio.create_task(announced(server, lambda: announce(host, port)))
-        await server.serve(sockets=[listening])
-        for task in (polling, announcing):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(main())
+def _wrapped(app: Any, options: Options) -> Any:
+    """The callable with what was asked for around it."""
+    if options.traces is not None:
+        app = traced(app, options.traces)
+    return AccessLog(app, options.access_log) if options.access_log is not None else app
 
 
-async def announced(server: uvicorn.Server, announce: Callable[[], None]) -> None:
-    """Call `announce` once the server answers."""
-    while not server.started:
-        await asyncio.sleep(0.01)
-    announce()
+def _listen(options: Options) -> socket.socket:
+    if options.inherited is not None:
+        return socket.socket(fileno=os.dup(options.inherited))
+    return bind(options.host, options.port)

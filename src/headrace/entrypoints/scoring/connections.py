@@ -1,0 +1,102 @@
+"""What uvicorn has no limit for: heads that are too large, that never come, and replies that are never read.
+
+Once a second the connections are looked at, and those that have been stuck for too long are closed; only the size of a
+head is counted as it arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import time
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST_HEAD_BYTES = 32 << 10
+OVERSIZED = "headrace.oversized"
+LOOK_SECONDS = 1.0
+STUCK_SECONDS = 30.0
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which closes a connection whose head grows past the limit before it is complete, and marks
+    a complete one that is larger."""
+
+    _head = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:
+            self._head = 0
+            if len(data) > MOST_HEAD_BYTES and sum(len(n) + len(v) for n, v in self.headers) > MOST_HEAD_BYTES:
+                self.scope[OVERSIZED] = True  # type: ignore[typeddict-unknown-key]
+        elif before is None or before.response_complete:
+            self._head += len(data)
+            if self._head > MOST_HEAD_BYTES and (before is None or not before.more_body):
+                self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        if not self.transport.is_closing():
+            body = b"the head of the request is too large"
+            head = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+            self.transport.write(head % len(body) + body)
+            self.transport.close()
+
+
+class Sweeper:
+    """Closes connections whose head does not arrive, or whose reply is not read.
+
+    Args:
+        head_seconds: how long a head may take, from the connection's first moment or the last reply.
+    """
+
+    def __init__(self, server: uvicorn.Server, head_seconds: float) -> None:
+        self._server = server
+        self._head_seconds = head_seconds
+        self._since: dict[Any, tuple[str, float]] = {}
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self.look(time.monotonic())
+
+    def look(self, now: float) -> None:
+        """Look once."""
+        connections = self._server.server_state.connections
+        states = {connection: state for connection in list(connections) if (state := _stuck(connection))}
+        since = {}
+        for connection, state in states.items():
+            before = self._since.get(connection)
+            began = before[1] if before is not None and before[0] == state else now
+            since[connection] = (state, began)
+            if now - began >= (self._head_seconds if state == "head" else STUCK_SECONDS):
+                with contextlib.suppress(Exception):
+                    connection.transport.abort()
+        self._since = since
+
+
+def _stuck(connection: Any) -> str:
+    """Where a connection may be stuck: waiting for a head, for its reply to be read, or for the rest of a body that
+    was refused; nowhere while its request is being answered or it idles between two."""
+    cycle = getattr(connection, "cycle", None)
+    if cycle is None:
+        return "head"
+    if not cycle.response_complete:
+        return "reply" if connection.flow.write_paused else ""
+    if cycle.more_body:
+        return "rest"
+    return "head" if connection.timeout_keep_alive_task is None else ""
+
+
+def raise_file_limit() -> None:
+    """Let this process hold as many connections as the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,57 @@
+"""Following the route document."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import msgspec
+
+from headrace.kernel.errors import NotTrusted
+from headrace.kernel.routes import RouteDocument
+from headrace.serving.endpoints import Endpoints
+
+POLL_SECONDS = 0.1
+RETRY_SECONDS = 2.0
+
+
+class Poller:
+    """Swaps the routes when their document changes; a document that cannot be read leaves the old routes."""
+
+    def __init__(self, path: Path, endpoints: Endpoints) -> None:
+        self._path = path
+        self._endpoints = endpoints
+        self._seen: tuple[int, int] | None = None
+        self._tried = 0.0
+
+    def poll(self) -> None:
+        """Look once. What could not be loaded is tried again every two seconds."""
+        try:
+            stat = self._path.stat()
+            stamp = (stat.st_mtime_ns, stat.st_ino)
+            again = self._endpoints.problem is not None and time.monotonic() - self._tried > RETRY_SECONDS
+            if stamp == self._seen and not again:
+                return
+            document = read_routes(self._path)
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.MsgspecError) as error:
+            self._endpoints.problem = NotTrusted(
+                f"The route document cannot be read: {error}.", todo="Run 'headrace worker', which publishes it again."
+            )
+            return
+        self._seen = stamp
+        self._tried = time.monotonic()
+        self._endpoints.swap(document)
+
+    async def run(self) -> None:
+        """Look for ever; loading happens in a thread, so that requests go on."""
+        while True:
+            await asyncio.to_thread(self.poll)
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def read_routes(path: Path) -> RouteDocument:
+    """The route document in a file."""
+    return msgspec.json.decode(path.read_bytes(), type=RouteDocument)

@@ -1,0 +1,135 @@
+"""One process that answers over HTTP: uvicorn around an ASGI callable, until it is told to end, and then gently."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from headrace.entrypoints.scoring.connections import BoundedProtocol, Sweeper, raise_file_limit
+
+DRAIN_SECONDS = 20
+KEEP_ALIVE_SECONDS = 75
+LEAVING_SECONDS = 3.0
+QUIET_SECONDS = 0.3
+IDLE_SECONDS = 1.0
+Announce = Callable[[str, int], None]
+Background = Callable[[], Coroutine[Any, Any, None]]
+
+
+class GentleServer(uvicorn.Server):
+    """A server that leaves without failing a request.
+
+    At the first signal it goes on accepting for up to three seconds, says that it is not ready, and asks with each
+    reply to connect anew; then it stops accepting, lets what is under way finish, and ends.
+
+    Args:
+        leave: called at the first signal.
+        requests: how many requests have been answered so far.
+    """
+
+    def __init__(self, config: uvicorn.Config, leave: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._leave = leave
+        self._leaving: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal begins the leaving, the second ends it."""
+        if self._leaving is None and self.started and self._loop is not None:
+            self._loop.call_soon_threadsafe(self.begin_leaving)
+        else:
+            super().handle_exit(sig, frame)
+
+    def begin_leaving(self) -> None:
+        """Leave as if a signal had come."""
+        if self._leaving is None:
+            self._leave()
+            self._leaving = asyncio.create_task(self._drain())
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and remember the loop for signals."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, give connections that are open a moment to be used a last time, then end."""
+        for server in self.servers:
+            server.close()
+        until = time.monotonic() + IDLE_SECONDS
+        while self.server_state.connections and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+    async def _drain(self) -> None:
+        until = time.monotonic() + LEAVING_SECONDS
+        seen, quiet = self.server_state.total_requests, time.monotonic() + QUIET_SECONDS
+        while time.monotonic() < min(until, quiet):
+            await asyncio.sleep(0.02)
+            if self.server_state.total_requests != seen:
+                seen, quiet = self.server_state.total_requests, time.monotonic() + QUIET_SECONDS
+        self.should_exit = True
+
+
+def run_process(
+    app: Any,
+    listening: socket.socket,
+    announce: Announce,
+    leave: Callable[[], None] = lambda: None,
+    background: tuple[Background, ...] = (),
+    head_seconds: float = 10.0,
+    supervised: bool = False,
+) -> None:
+    """Serve until a signal, or until the supervisor is gone."""
+    raise_file_limit()
+    config = uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        ws="none",
+    )
+    host, port = listening.getsockname()[:2]
+
+    async def main() -> None:
+        server = GentleServer(config, leave)
+        works = [Sweeper(server, head_seconds).run, *background]
+        if supervised:
+            works.append(lambda: _orphaned(server))
+        tasks = [asyncio.create_task(work()) for work in works]
+        tasks.append(asyncio.create_task(_announced(server, lambda: announce(host, port))))
+        await server.serve(sockets=[listening])
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(main())
+
+
+async def _announced(server: uvicorn.Server, announce: Callable[[], None]) -> None:
+    """Call `announce` once the server answers."""
+    while not server.started:
+        await asyncio.sleep(0.01)
+    announce()
+
+
+async def _orphaned(server: GentleServer) -> None:
+    """End when the process that started this one is gone."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await asyncio.sleep(0.5)
+    server.begin_leaving()

@@ -1,0 +1,238 @@
+"""From a decoded request to its answers: the version is chosen, the model is asked, and what was said is noted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from headrace.kernel.errors import HeadraceError
+from headrace.kernel.identifiers import new_id
+from headrace.kernel.ports import AnswerArrays, Answers
+from headrace.kernel.routes import Key, Rule
+from headrace.serving.batching import INLINE_ROWS, passed
+from headrace.serving.bodies import Body, Headers
+from headrace.serving.capture import Capture, Captured
+from headrace.serving.counters import Counters
+from headrace.serving.decoding import Rows
+from headrace.serving.dialects.dialect import Answered, Asked, Dialect
+from headrace.serving.endpoints import Active, Endpoints, Held, Loaded, State
+from headrace.serving.protecting import WITHHELD, protected
+from headrace.serving.replies import Reply
+
+ORDINARY = Rule()
+LARGE_BODY = 1 << 18
+CAPTURED_ROWS = 10_000
+MOST_SHADOWS = 256
+
+
+class Question(NamedTuple):
+    """One request, as far as it is known before its rows are."""
+
+    state: State
+    active: Active
+    dialect: Dialect
+    body: Body
+    key: Key | None
+    seconds: float
+
+
+class Noted(NamedTuple):
+    """What is written down of one answer, or of one failure to answer."""
+
+    question: Question
+    chosen: Loaded
+    route: str
+    id: str
+    rows: Rows
+    latency: float
+    answers: Answers | AnswerArrays | None
+    error: HeadraceError | None
+
+
+class Answering:
+    """The core that all dialects share.
+
+    Args:
+        secret: what hashes of captured columns are keyed with.
+        status_of: the HTTP status of an error; the table stands in `entrypoints`.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        counters: Counters,
+        capture: Capture | None,
+        secret: bytes,
+        status_of: Callable[[HeadraceError], int],
+    ) -> None:
+        self._endpoints = endpoints
+        self._counters = counters
+        self._capture = capture
+        self._durable = capture is not None and capture.mode == "durable"
+        self._secret = secret
+        self._status_of = status_of
+        self._shadows: set[asyncio.Task[None]] = set()
+
+    async def answer(self, question: Question) -> tuple[Reply, Noted]:
+        """The reply to a question, and what is to be noted once it is sent.
+
+        Raises:
+            HeadraceError: there is no answer; what can be noted of it was.
+        """
+        started = time.perf_counter()
+        state, active, dialect, body, _, seconds = question
+        request = new_id()
+        live = active.live.loaded or await self.load(active.live)
+        active.live.used = started
+        asked = await self._decoded(dialect, body, live)
+        chosen, route, shadow = live, "live", None
+        if active.canary is not None:
+            held, route, shadow = active.choose(_route_key(body.headers, asked.rows, live.time_column, request))
+            if held is not active.live:
+                chosen = held.loaded or await self.load(held)
+                held.used = started
+                if chosen.schema != live.schema:
+                    asked = await self._decoded(dialect, body, chosen)
+        rows = asked.rows
+        try:
+            answers = await _answers(chosen, rows, seconds)
+            rule = state.rules.get(chosen.model, ORDINARY) if state.rules else ORDINARY
+            reply = dialect.encode(Answered(chosen, rule, request, answers, asked.note))
+            noted = Noted(question, chosen, route, request, rows, time.perf_counter() - started, answers, None)
+            if self._durable and self._capture is not None:
+                await self._capture.keep(self._captures(noted))
+        except HeadraceError as error:
+            self.note(Noted(question, chosen, route, request, rows, time.perf_counter() - started, None, error))
+            raise
+        if shadow is not None:
+            self._shadow(question, shadow, request, rows)
+        return reply, noted
+
+    async def load(self, held: Held) -> Loaded:
+        """The version, loaded in a thread, so that others are answered meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(None, self._endpoints.load, held)
+
+    def note(self, noted: Noted) -> None:
+        """Count and capture one answer, or one failure to answer."""
+        question, chosen, route, _, rows, latency, _, error = noted
+        key = question.key
+        status = 200 if error is None else self._status_of(error)
+        counters = self._counters
+        consumer = key.consumer if key is not None else ""
+        series = counters.series[chosen.model, chosen.version, route, question.dialect.name, consumer, status]
+        series.requests += 1
+        series.rows += rows.count
+        series.seconds.add(latency)
+        if key is not None and key.p99 is not None and latency > key.p99:
+            series.slow += 1
+        if rows.unknown:
+            counters.unknown_fields[chosen.model] += rows.unknown
+        if self._capture is None or (self._durable and error is None and route != "shadow"):
+            return
+        if rows.count > CAPTURED_ROWS:
+            asyncio.get_running_loop().run_in_executor(None, self._capture_all, noted)
+        else:
+            self._capture_all(noted)
+
+    def _capture_all(self, noted: Noted) -> None:
+        assert self._capture is not None
+        for captured in self._captures(noted):
+            self._capture.add(captured)
+
+    def _captures(self, noted: Noted) -> list[Captured]:
+        """The records of one request: one, unless it is large."""
+        question, chosen, route, request, rows, latency, answers, error = noted
+        rule = question.state.rules.get(chosen.model, ORDINARY)
+        features, context = rows.columns, rows.context
+        if rows.count > INLINE_ROWS:
+            features = {name: _listed(values) for name, values in features.items()}
+        text = error.text if error else ""
+        if rule.masked or rule.hashed:
+            features, context = (protected(part, rule, self._secret) for part in (features, context))
+            text = WITHHELD if error else ""
+        given = answers.lists() if isinstance(answers, AnswerArrays) else answers
+        time_column = chosen.time_column
+        records = []
+        for first in range(0, rows.count, CAPTURED_ROWS):
+            part = slice(first, first + CAPTURED_ROWS)
+            whole = rows.count <= CAPTURED_ROWS
+            shares = given.probabilities if given else None
+            records.append(
+                Captured(
+                    id=request,
+                    time=time.time(),
+                    model=chosen.model,
+                    version=chosen.version,
+                    route=route,
+                    generation=question.state.generation,
+                    latency=latency,
+                    rows=min(CAPTURED_ROWS, rows.count - first),
+                    features=features if whole else {name: values[part] for name, values in features.items()},
+                    keys={name: values[part] for name, values in context.items() if name != time_column},
+                    moments=context.get(time_column, [])[part] if time_column else [],
+                    predictions=given.predictions[part] if given else [],
+                    probabilities=shares[part] if shares else None,
+                    error=text,
+                    consumer=question.key.consumer if question.key else "",
+                    first=first,
+                )
+            )
+        return records
+
+    async def _decoded(self, dialect: Dialect, body: Body, loaded: Loaded) -> Asked:
+        """The rows of a body; a large one is decoded in a thread."""
+        if len(body.content) < LARGE_BODY:
+            return dialect.decode(body, loaded)
+        return await asyncio.get_running_loop().run_in_executor(None, dialect.decode, body, loaded)
+
+    def _shadow(self, question: Question, shadow: Held, request: str, rows: Rows) -> None:
+        """Score a copy by the other arm, after the reply; dropped and counted where too many wait."""
+        if len(self._shadows) >= MOST_SHADOWS:
+            self._counters.dropped_shadows += rows.count
+            return
+        task = asyncio.create_task(self._score_shadow(question, shadow, request, rows))
+        self._shadows.add(task)
+        task.add_done_callback(self._shadows.discard)
+
+    async def _score_shadow(self, question: Question, shadow: Held, request: str, rows: Rows) -> None:
+        started = time.perf_counter()
+        try:
+            loaded = shadow.loaded or await self.load(shadow)
+            rows = (await self._decoded(question.dialect, question.body, loaded)).rows
+            answers = await _answers(loaded, rows, question.seconds)
+        except HeadraceError as error:
+            if shadow.loaded is not None:
+                latency = time.perf_counter() - started
+                self.note(Noted(question, shadow.loaded, "shadow", request, rows, latency, None, error))
+        else:
+            latency = time.perf_counter() - started
+            self.note(Noted(question, loaded, "shadow", request, rows, latency, answers, None))
+
+
+async def _answers(chosen: Loaded, rows: Rows, seconds: float) -> Answers | AnswerArrays:
+    """The answers to rows: through the queue where they are few or lists, else at one go in a thread."""
+    if not rows.bulk:
+        return await chosen.batcher.answer(rows.columns, rows.count, seconds)
+    try:
+        async with asyncio.timeout(seconds):
+            return await chosen.batcher.arrays(rows.columns, rows.count)
+    except TimeoutError as error:
+        raise passed(seconds) from error
+
+
+def _listed(values: Any) -> list[Any]:
+    """A column as it is captured: a list with None for null."""
+    if isinstance(values, list):
+        return values
+    return [None if value != value else value for value in (values.tolist() if hasattr(values, "tolist") else values)]
+
+
+def _route_key(headers: Headers, rows: Rows, time_column: str | None, request: str) -> str:
+    """What sticks a caller to a route: the header ``headrace-route-key``, else the first row's key, else chance."""
+    said = headers.get(b"headrace-route-key")
+    if said is not None:
+        return said.decode("latin-1")
+    first = [str(values[0]) for name, values in rows.context.items() if name != time_column and values[0] is not None]
+    return "|".join(first) or request
