@@ -27,7 +27,16 @@ from headrace.kernel.errors import RunFailed, StorageUnavailable, Unavailable
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
 from headrace.kernel.ports import Scorer
-from headrace.kernel.records import AuditEntry, AuditReport, Certificate, KeyRecord, Run, Version
+from headrace.kernel.records import (
+    AuditEntry,
+    AuditReport,
+    Certificate,
+    ConsumerTraffic,
+    KeyRecord,
+    Run,
+    ScoringCounts,
+    Version,
+)
 from headrace.monitoring.predictions import Tables
 from headrace.monitoring.reference import build_reference
 from headrace.monitoring.trace import trace
@@ -42,6 +51,7 @@ from headrace.retraining.status import loop_progress, loop_status
 from headrace.rollout.rollouts import Rollouts
 from headrace.runtimes.opening import open_bundle
 from headrace.serving.decoding import RowDecoder
+from headrace.serving.traffic import consumer_traffic, scoring_counts
 from headrace.training.comparison import Difference, compare_runs
 from headrace.training.leases import Leases
 from headrace.training.pipeline import Rooms as PipelineRooms
@@ -206,8 +216,12 @@ class Workspace:
         return trace(prediction, self.tables, self.version_store, self.promotions, self.run_store.get)
 
     def status(self, model: str) -> dict[str, Any]:
-        """The loop of a model as it stands."""
-        return loop_status(self.loop_rooms(), model)
+        """The loop of a model as it stands, and who calls it."""
+        return {
+            **loop_status(self.loop_rooms(), model),
+            "consumers": [msgspec.to_builtins(one) for one in self.consumers() if one.model == model],
+            "scoring": msgspec.to_builtins(self.scoring()),
+        }
 
     def progress(self, model: str) -> dict[str, Any]:
         """How far the loop is, cheaply: the end of the last closed window, runs and rollout under way."""
@@ -234,6 +248,14 @@ class Workspace:
     def revoke_key(self, key: str) -> KeyRecord:
         """End a key by its id."""
         return self.key_store.revoke(key, settings.who())
+
+    def consumers(self) -> list[ConsumerTraffic]:
+        """What each consumer asked of each model within a day, and its latency against its objective."""
+        return consumer_traffic(self.places.scorers, self.keys())
+
+    def scoring(self) -> ScoringCounts:
+        """How many scoring processes answer, and what they captured and dropped within a day."""
+        return scoring_counts(self.places.scorers)
 
     def runs(self, model: str | None = None, limit: int = 50) -> list[Run]:
         """The newest runs."""

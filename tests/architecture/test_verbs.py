@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from click import Command, Context
+from click import Command, Context, Group
 
 from headrace.entrypoints.cli import COMMANDS, main
 from headrace.entrypoints.http.api import VERBS
@@ -18,7 +18,7 @@ def rows():
 
 
 def test_every_filled_cell_exists():
-    paths = {(method, re.sub(r"\{(\w+):int\}", r"{\1}", path)) for method, path, _ in VERBS}
+    paths = {(method, re.sub(r"\{(\w+):int\}", r"{\1}", path)) for method, path, _, _ in VERBS}
     assert len(rows()) > 15
     for python, command, http in rows():
         for name in re.findall(r"ws\.(\w+)", python):
@@ -38,6 +38,7 @@ def test_every_command_teaches_and_takes_json():
     for name in COMMANDS:
         command = main.get_command(Context(main), name)
         assert isinstance(command, Command)
-        assert command.help and len(command.help) > 20
-        if name != "completion":
-            assert any("--json" in option.opts for option in command.params), name
+        for each in (command, *command.commands.values()) if isinstance(command, Group) else (command,):
+            assert each.help and len(each.help) > 20
+            if name != "completion" and not isinstance(each, Group):
+                assert any("--json" in option.opts for option in each.params), name

@@ -131,7 +131,9 @@ BODIES = [
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda b: f"{b[:20]!r}-{len(b)}")
 def test_hostile_bodies_are_refused(urls, body):
-    posts = [path.replace("{model}", "late").replace("{n:int}", "1") for method, path, _ in VERBS if method == "POST"]
+    posts = [
+        path.replace("{model}", "late").replace("{n:int}", "1") for method, path, _, _ in VERBS if method == "POST"
+    ]
     for url in [
         f"{urls[0]}/models/late/predict",
         *(urls[1] + p for p in posts if "certify" not in p and "runs" not in p),

@@ -20,6 +20,7 @@ OUTCOMES: dict[str, Outcome] = {
     "invalid_name": Outcome(400, 2, False),
     "invalid_project": Outcome(422, 2, False),
     "schema_violation": Outcome(422, 2, False),
+    "wrong_method": Outcome(405, 2, False),
     "too_large": Outcome(413, 2, False),
     "unknown_format": Outcome(415, 2, False),
     "not_found": Outcome(404, 3, False),

@@ -5,6 +5,7 @@ HeadraceError
 │   ├── InvalidName         a name of a model, dataset or alias
 │   ├── InvalidProject      headrace.toml, or a function it names
 │   ├── SchemaViolation     rows that break the schema of a model or dataset
+│   ├── WrongMethod         a path that is not for this HTTP method
 │   ├── TooLarge            a request beyond the limits
 │   └── UnknownFormat       a body in a format that is not spoken here
 ├── NotFound                no such model, version, run, prediction
@@ -102,6 +103,12 @@ class SchemaViolation(InvalidInput):
     """Rows that break the schema; `row` and `field` say where."""
 
     kind = "schema_violation"
+
+
+class WrongMethod(InvalidInput):
+    """A path that is not for the method with which it was called; `expected` names the right ones."""
+
+    kind = "wrong_method"
 
 
 class TooLarge(InvalidInput):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import time
 from typing import NamedTuple
 
@@ -71,7 +72,22 @@ def new_id() -> str:
     """A UUIDv7 as text: 48 bits of Unix milliseconds, 12 of their fraction, then random bits (RFC 9562, 5.7, 6.2)."""
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     fraction = nanoseconds * 4096 // 1_000_000
-    random = int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
+    random = _random_bits() & ((1 << 62) - 1)
     value = milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | random
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+_bits: list[int] = []
+
+
+def _random_bits() -> int:
+    """64 bits from the system's generator, of which many are fetched at a time: a call for each costs microseconds."""
+    try:
+        return _bits.pop()
+    except IndexError:
+        _bits.extend(struct.unpack("<256Q", os.urandom(2048)))
+        return _random_bits()
+
+
+os.register_at_fork(after_in_child=_bits.clear)

@@ -256,6 +256,40 @@ class KeyRecord(Record, frozen=True, kw_only=True):
     revoked: datetime | None = None
 
 
+class ConsumerTraffic(Record, frozen=True, kw_only=True):
+    """What one consumer asked of one model within a day, as the scoring processes counted it.
+
+    Latencies are in seconds, from a request's whole body to its reply, read to within a quarter. `within` is the share
+    of requests that kept the consumer's objective `objective`. Callers without a key have an empty name.
+    """
+
+    consumer: str
+    model: str
+    requests: int
+    rows: int
+    failed: int
+    p50: float | None = None
+    p99: float | None = None
+    objective: float | None = None
+    within: float | None = None
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether 99 of 100 requests kept the objective; None where there is none."""
+        return None if self.within is None else self.within >= 0.99
+
+
+class ScoringCounts(Record, frozen=True, kw_only=True):
+    """The scoring processes of a workspace: how many answer now, and what they captured and dropped within a day."""
+
+    processes: int
+    captured: int
+    dropped_captures: int
+    dropped_shadows: int
+    refused: dict[str, int]
+    errors: dict[str, int]
+
+
 class AuditEntry(Record, frozen=True, kw_only=True):
     """One link of the audit chain; `hash` covers everything before it, `signature` covers `hash`."""
 

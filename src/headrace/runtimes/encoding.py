@@ -15,6 +15,8 @@ from headrace.kernel.errors import SchemaViolation
 from headrace.kernel.ports import Coded, Columns
 from headrace.runtimes.plan import Encoder, Lookup, Number, Words
 
+_NAN = math.nan
+
 
 class Encoding:
     """The encoders of a plan, ready to run."""
@@ -22,7 +24,10 @@ class Encoding:
     def __init__(self, encoders: Sequence[Encoder]) -> None:
         self._encoders = [_RUNNING[type(encoder)](encoder) for encoder in encoders]
         self.width = sum(encoder.width for encoder in self._encoders)
-        self._each = [(encoder.column, encoder.extend) for encoder in self._encoders]
+        plain = [isinstance(e, _NumberEncoder) and e.plain for e in self._encoders]
+        first = plain.index(False) if False in plain else len(plain)
+        self._first = [encoder.column for encoder in self._encoders[:first]]
+        self._rest = [(encoder.column, encoder.extend) for encoder in self._encoders[first:]]
 
     def encode(self, columns: Columns, rows: int, first: int = 0) -> np.ndarray:
         """`rows` rows of columns as doubles of shape [rows, width].
@@ -35,8 +40,8 @@ class Encoding:
             SchemaViolation: a value that the model refuses; names the row and the field.
         """
         if rows == 1:
-            row: list[float] = []
-            for name, extend in self._each:
+            row = [_NAN if (value := columns[name][0]) is None else value for name in self._first]
+            for name, extend in self._rest:
                 extend(row, columns[name][0])
             return np.array([row], dtype=np.float64)
         matrix = np.empty((rows, self.width))
@@ -57,6 +62,7 @@ class _NumberEncoder:
         self._least = -math.inf if encoder.least is None else encoder.least
         self._most = math.inf if encoder.most is None else encoder.most
         self._limited = encoder.least is not None or encoder.most is not None
+        self.plain = self._round is None and not self._limited
 
     def extend(self, row: list[float], value: Any) -> None:
         """Append one value."""

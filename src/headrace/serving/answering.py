@@ -11,9 +11,9 @@ from headrace.kernel.errors import HeadraceError
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.ports import AnswerArrays, Answers
 from headrace.kernel.routes import Key, Rule
-from headrace.serving.batching import INLINE_ROWS, passed
+from headrace.serving.batching import passed
 from headrace.serving.bodies import Body, Headers
-from headrace.serving.capture import Capture, Captured
+from headrace.serving.capture import Capture, Captured, parted
 from headrace.serving.counters import Counters
 from headrace.serving.decoding import Rows
 from headrace.serving.dialects.dialect import Answered, Asked, Dialect
@@ -22,6 +22,7 @@ from headrace.serving.protecting import WITHHELD, protected
 from headrace.serving.replies import Reply
 
 ORDINARY = Rule()
+NOTHING = Answers([], None)
 LARGE_BODY = 1 << 18
 CAPTURED_ROWS = 10_000
 MOST_SHADOWS = 256
@@ -97,7 +98,11 @@ class Answering:
                     asked = await self._decoded(dialect, body, chosen)
         rows = asked.rows
         try:
-            answers = await _answers(chosen, rows, seconds)
+            batcher = chosen.batcher
+            if batcher.at_once(rows):
+                answers: Answers | AnswerArrays = batcher.single(rows.columns, rows.count)
+            else:
+                answers = await _answers(chosen, rows, seconds)
             rule = state.rules.get(chosen.model, ORDINARY) if state.rules else ORDINARY
             reply = dialect.encode(Answered(chosen, rule, request, answers, asked.note))
             noted = Noted(question, chosen, route, request, rows, time.perf_counter() - started, answers, None)
@@ -144,42 +149,38 @@ class Answering:
     def _captures(self, noted: Noted) -> list[Captured]:
         """The records of one request: one, unless it is large."""
         question, chosen, route, request, rows, latency, answers, error = noted
-        rule = question.state.rules.get(chosen.model, ORDINARY)
+        state, key = question.state, question.key
         features, context = rows.columns, rows.context
-        if rows.count > INLINE_ROWS:
+        if rows.bulk:
             features = {name: _listed(values) for name, values in features.items()}
-        text = error.text if error else ""
-        if rule.masked or rule.hashed:
+        text = error.text if error is not None else ""
+        rule = state.rules.get(chosen.model) if state.rules else None
+        if rule is not None and (rule.masked or rule.hashed):
             features, context = (protected(part, rule, self._secret) for part in (features, context))
-            text = WITHHELD if error else ""
-        given = answers.lists() if isinstance(answers, AnswerArrays) else answers
-        time_column = chosen.time_column
-        records = []
-        for first in range(0, rows.count, CAPTURED_ROWS):
-            part = slice(first, first + CAPTURED_ROWS)
-            whole = rows.count <= CAPTURED_ROWS
-            shares = given.probabilities if given else None
-            records.append(
-                Captured(
-                    id=request,
-                    time=time.time(),
-                    model=chosen.model,
-                    version=chosen.version,
-                    route=route,
-                    generation=question.state.generation,
-                    latency=latency,
-                    rows=min(CAPTURED_ROWS, rows.count - first),
-                    features=features if whole else {name: values[part] for name, values in features.items()},
-                    keys={name: values[part] for name, values in context.items() if name != time_column},
-                    moments=context.get(time_column, [])[part] if time_column else [],
-                    predictions=given.predictions[part] if given else [],
-                    probabilities=shares[part] if shares else None,
-                    error=text,
-                    consumer=question.key.consumer if question.key else "",
-                    first=first,
-                )
-            )
-        return records
+            text = WITHHELD if error is not None else ""
+        given = answers.lists() if isinstance(answers, AnswerArrays) else answers or NOTHING
+        moments: list[Any] = []
+        if chosen.time_column is not None:
+            context = dict(context)
+            moments = context.pop(chosen.time_column, [])
+        whole = Captured(
+            id=request,
+            time=time.time(),
+            model=chosen.model,
+            version=chosen.version,
+            route=route,
+            generation=state.generation,
+            latency=latency,
+            rows=rows.count,
+            features=features,
+            keys=context,
+            moments=moments,
+            predictions=given.predictions,
+            probabilities=given.probabilities,
+            error=text,
+            consumer=key.consumer if key is not None else "",
+        )
+        return [whole] if rows.count <= CAPTURED_ROWS else parted(whole, CAPTURED_ROWS)
 
     async def _decoded(self, dialect: Dialect, body: Body, loaded: Loaded) -> Asked:
         """The rows of a body; a large one is decoded in a thread."""

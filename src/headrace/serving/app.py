@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from headrace.kernel.errors import Fault, HeadraceError, InvalidInput, NotFound, Overloaded
+from headrace.kernel.errors import Fault, HeadraceError, InvalidInput, NotFound, Overloaded, WrongMethod
 from headrace.kernel.routes import Key
 from headrace.serving.answering import Answering, Noted, Question
 from headrace.serving.batching import passed
@@ -87,7 +87,14 @@ class ScoringApp:
         finally:
             counters.running -= 1
         scope[SEEN] = Seen(key.consumer if key is not None else "", noted, error)
-        await send({"type": "http.response.start", "status": reply.status, "headers": self._headers(reply, headers)})
+        told = [(b"content-type", reply.kind), (b"content-length", b"%d" % len(reply.body)), *reply.headers]
+        if noted is not None:
+            told.append((b"headrace-generation", b"%d" % noted.question.state.generation))
+        if b"x-request-id" in headers:
+            told.append((b"x-request-id", headers[b"x-request-id"][:200]))
+        if self.draining:
+            told.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": reply.status, "headers": told})
         await send({"type": "http.response.body", "body": reply.body if scope["method"] != "HEAD" else b""})
         if noted is not None:
             self._answering.note(noted)
@@ -98,7 +105,10 @@ class ScoringApp:
             return found
         if not found:
             raise NotFound(f"There is nothing at {scope['path'][:200]!r}.", todo="See /docs for what there is.")
-        raise _WrongMethod(scope["method"], found)
+        right = ", ".join(found)
+        raise WrongMethod(
+            f"{scope['method']} is not for this path.", expected=right, todo=f"Send a {found[0]} request."
+        )
 
     async def _predict(
         self, target: Target, state: State, headers: Headers, key: Key | None, receive: Receive
@@ -121,9 +131,7 @@ class ScoringApp:
             if seconds <= 0:
                 raise passed(given)
         assert target.path.dialect is not None
-        reply, noted = await self._answering.answer(Question(state, active, target.path.dialect, body, key, seconds))
-        generation = (b"headrace-generation", str(state.generation).encode())
-        return reply._replace(headers=(*reply.headers, generation)), noted
+        return await self._answering.answer(Question(state, active, target.path.dialect, body, key, seconds))
 
     async def _page(self, target: Target, state: State) -> Reply:
         assert target.path.page is not None
@@ -158,32 +166,14 @@ class ScoringApp:
         content = error.document()
         dialect = target.path.dialect if target is not None else None
         body = encode_json(dialect.failed(content) if dialect is not None else content)
-        if isinstance(error, _WrongMethod):
-            return Reply(405, body, ((b"allow", ", ".join(error.allowed).encode()),))
         status = self._status_of(error)
+        if isinstance(error, WrongMethod):
+            return Reply(status, body, ((b"allow", str(error.expected).encode()),))
         if status in (429, 503):
             return Reply(status, body, ((b"retry-after", b"1"),))
         if status == 401:
             return Reply(status, body, ((b"www-authenticate", b'Bearer realm="headrace"'),))
         return Reply(status, body)
-
-    def _headers(self, reply: Reply, asked: Headers) -> list[tuple[bytes, bytes]]:
-        headers = [(b"content-type", reply.kind), (b"content-length", str(len(reply.body)).encode()), *reply.headers]
-        request = asked.get(b"x-request-id")
-        if request is not None:
-            headers.append((b"x-request-id", request[:200]))
-        if self.draining:
-            headers.append((b"connection", b"close"))
-        return headers
-
-
-class _WrongMethod(InvalidInput):
-    """A method that is not for a path; its kind is the ordinary one, its status 405."""
-
-    def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
-        right = " or ".join(allowed)
-        super().__init__(f"{method} is not for this path.", expected=right, todo=f"Send a {right} request.")
-        self.allowed = allowed
 
 
 def _deadline(asked: bytes) -> float:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from headrace.kernel.errors import DeadlinePassed, HeadraceError, SchemaViolation
 from headrace.kernel.ports import AnswerArrays, Answers, Columns, Scorer
 from headrace.serving.counters import Counters
+from headrace.serving.decoding import Rows
 
 INLINE_SECONDS = 0.001
 INLINE_ROWS = 64
@@ -43,6 +44,28 @@ class Batcher:
         self._crowded = True
         self._alone = 0
 
+    def at_once(self, rows: Rows) -> bool:
+        """Whether to answer without a queue: calls are cheap, and nothing else arrived in the last turns."""
+        if self._crowded or self._busy or self._seconds >= INLINE_SECONDS or rows.count > INLINE_ROWS or rows.bulk:
+            return False
+        self._alone += 1
+        return self._alone % LOOK_EVERY != 0
+
+    def single(self, columns: Columns, rows: int) -> Answers:
+        """The answers to these rows, here and now.
+
+        Raises:
+            SchemaViolation: the model raised at a row.
+        """
+        started = time.perf_counter()
+        try:
+            answers = self.scorer.answer(columns, rows)
+        except Exception as error:
+            raise self._blame(columns, rows, error) from error
+        self._seconds += SMOOTHING * (time.perf_counter() - started - self._seconds)
+        self._counters.batch_rows.add(rows)
+        return answers
+
     async def answer(self, columns: Columns, rows: int, seconds: float) -> Answers:
         """The scorer's answers to these rows, whatever else is in the batch.
 
@@ -53,8 +76,6 @@ class Batcher:
             SchemaViolation: the model raised at a row; the row is named.
             DeadlinePassed: the time was over before the answers were there.
         """
-        if self._at_once(rows):
-            return self._single(columns, rows)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answers] = loop.create_future()
         self._waiting.append(_Waiting(columns, rows, future))
@@ -77,19 +98,6 @@ class Batcher:
             SchemaViolation: the model raised at a row.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread(), self._bulk, columns, rows)
-
-    def _at_once(self, rows: int) -> bool:
-        """Whether to answer without a queue: calls are cheap, and nothing else arrived in the last turns."""
-        if self._busy or self._crowded or self._seconds >= INLINE_SECONDS or rows > INLINE_ROWS:
-            return False
-        self._alone += 1
-        return self._alone % LOOK_EVERY != 0
-
-    def _single(self, columns: Columns, rows: int) -> Answers:
-        result = self._run([_Waiting(columns, rows, None)])[0]  # type: ignore[arg-type]
-        if isinstance(result, BaseException):
-            raise result
-        return result
 
     def _next(self) -> None:
         """Take one batch; here where calls are cheap, else in the thread."""

@@ -56,6 +56,26 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     first: int = 0
 
 
+def parted(whole: Captured, rows: int) -> list[Captured]:
+    """A large request as several records of at most `rows` rows."""
+    parts = []
+    for first in range(0, whole.rows, rows):
+        part = slice(first, first + rows)
+        parts.append(
+            msgspec.structs.replace(
+                whole,
+                first=first,
+                rows=min(rows, whole.rows - first),
+                features={name: values[part] for name, values in whole.features.items()},
+                keys={name: values[part] for name, values in whole.keys.items()},
+                moments=whole.moments[part],
+                predictions=whole.predictions[part],
+                probabilities=None if whole.probabilities is None else whole.probabilities[part],
+            )
+        )
+    return parts
+
+
 class Capture:
     """The buffer of one scoring process and the thread that empties it."""
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import astuple
 
 from headrace.kernel.errors import InvalidInput, SchemaViolation, TooLarge
 from headrace.kernel.ports import Columns
@@ -16,6 +17,7 @@ from headrace.kernel.schema import Column, Scalar, Schema, describe_type
 _TYPES: dict[str, Any] = {"boolean": bool, "integer": int | float, "number": float, "string": str, "datetime": datetime}
 _PLACE = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?\Z", re.DOTALL)
 _ROW = re.compile(r"\[(\d+)\]")
+_BEGINS = re.compile(rb'\s*\{\s*"rows"\s*:')
 _TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 MOST_VALUES = 500_000
 """The most values of a JSON body that is decoded without a type, which takes some hundred bytes for each."""
@@ -47,6 +49,10 @@ class RowDecoder:
         self._row = lenient
         self._most_rows = most_rows
         self._names = {column.name for column in self._asked}
+        self._order = [column.name for column in self._asked]
+        self._features = [column.name for column in schema.features]
+        self._held = [column for column in self._asked if _needs_more(column, schema.enforce)]
+        self._numbers = [column for column in self._asked if column.type == "number"]
 
     def decode(self, body: bytes) -> Rows:
         """The rows in a request's body.
@@ -75,7 +81,7 @@ class RowDecoder:
             ) from error
         except RecursionError as error:
             raise _too_deep() from error
-        return self.gather(rows, unknown)
+        return self._gathered(rows, unknown)
 
     def convert(self, rows: list[dict[str, Any]]) -> Rows:
         """The same for row objects that are already Python values.
@@ -90,16 +96,25 @@ class RowDecoder:
             typed = msgspec.convert(plain, list[self._row])  # type: ignore[name-defined]
         except msgspec.ValidationError as error:
             raise self._explained(error) from error
-        return self.gather(typed, sum(len(row.keys() - self._names) for row in rows))
+        for column in self._numbers:
+            _refuse_infinite(column, typed, self._order.index(column.name))
+        return self._gathered(typed, sum(len(row.keys() - self._names) for row in rows))
 
-    def gather(self, rows: list[Any], unknown: int) -> Rows:
+    def _gathered(self, rows: list[Any], unknown: int) -> Rows:
         """Typed rows as columns, held against what the types alone do not say."""
-        self._count(len(rows))
-        columns = {c.name: [getattr(row, f) for row in rows] for f, c in self._fields.items()}
-        for column in self._asked:
+        count = len(rows)
+        if count == 1:
+            columns = {name: [value] for name, value in zip(self._order, astuple(rows[0]), strict=True)}
+        else:
+            self._count(count)
+            columns = {
+                name: list(values)
+                for name, values in zip(self._order, zip(*map(astuple, rows), strict=True), strict=True)
+            }
+        for column in self._held:
             self._finish(column, columns)
-        features = {column.name: columns.pop(column.name) for column in self._schema.features}
-        return Rows(len(rows), features, columns, unknown)
+        features = {name: columns.pop(name) for name in self._features}
+        return Rows(count, features, columns, unknown)
 
     def refuse_lines(self, content: bytes) -> None:
         """Refuse a body of lines with more of them than rows are allowed, a header among them.
@@ -124,10 +139,9 @@ class RowDecoder:
             )
 
     def _rows(self, body: bytes, many: Any, bare: Any) -> list[Any]:
-        head = body[:64].lstrip()
-        if head.startswith(b"{") and head[1:].lstrip().startswith(b'"rows"'):
-            return many.decode(body).rows
-        return [bare.decode(body)] if not _is_wrapped(body) else many.decode(body).rows
+        if b'"rows"' not in body:
+            return [bare.decode(body)]
+        return many.decode(body).rows if _is_wrapped(body) else [bare.decode(body)]
 
     def _count_unknown(self, body: bytes) -> int:
         """The number of unknown fields; in a body too large to count them in, that there are some."""
@@ -146,9 +160,6 @@ class RowDecoder:
             raise _violation(row, column, f"{values[row]} does not fit into 64 bits")
         if column.type == "integer" and column.role == "feature":
             columns[column.name] = [_whole(row, column, value) for row, value in enumerate(values)]
-        if column.type == "number" and any(v is not None and not math.isfinite(v) for v in values):
-            row = next(i for i, v in enumerate(values) if v is not None and not math.isfinite(v))
-            raise _violation(row, column, f"{values[row]} is not finite")
         if self._schema.enforce and column.role == "feature":
             _enforce(column, values)
 
@@ -168,6 +179,19 @@ class RowDecoder:
                 todo="See the model's OpenAPI document for an example.",
             )
         return _violation(row, column, "the field is missing" if missing else _lower(what))
+
+
+def _needs_more(column: Column, enforce: bool) -> bool:
+    """Whether a column's type does not say all that its values are held against."""
+    return column.type in ("datetime", "integer") or column.role == "key" or (enforce and column.role == "feature")
+
+
+def _refuse_infinite(column: Column, rows: list[Any], place: int) -> None:
+    """JSON has no infinite number, but Python has: refuse it."""
+    for row, typed in enumerate(rows):
+        value = astuple(typed)[place]
+        if value is not None and not math.isfinite(value):
+            raise _violation(row, column, f"{value} is not finite")
 
 
 def values_in(body: bytes) -> int:
@@ -213,8 +237,9 @@ class _Wrapped(msgspec.Struct):
 
 
 def _is_wrapped(body: bytes) -> bool:
-    if b'"rows"' not in body:
-        return False
+    """Whether a body that holds the text "rows" has a list of that name, and is not a bare row with such a column."""
+    if _BEGINS.match(body):
+        return True
     try:
         rows = msgspec.json.decode(body, type=_Wrapped).rows
     except msgspec.DecodeError:

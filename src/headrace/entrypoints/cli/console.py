@@ -6,15 +6,20 @@ import click
 
 from headrace.entrypoints.cli.verb import Call, err, verb
 from headrace.entrypoints.console.server import serve_console
+from headrace.entrypoints.scoring.options import Options
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8080, show_default=True, help="0 takes a free one.")
+@click.option("--guarded", is_flag=True, help="Ask every caller for a key, on 127.0.0.1 too.")
 @click.option("--unguarded", is_flag=True, help="Listen beyond 127.0.0.1 although callers are not checked.")
 @verb
-def console(call: Call, host: str, port: int, unguarded: bool) -> None:
-    """Start the console and the management API."""
+def console(call: Call, host: str, port: int, guarded: bool, unguarded: bool) -> None:
+    """Start the console and the management API.
+
+    Beyond 127.0.0.1 callers show a key; a browser asks for it as the password, with any name.
+    """
 
     call.keep_output()
 
@@ -22,4 +27,5 @@ def console(call: Call, host: str, port: int, unguarded: bool) -> None:
         document = {"url": f"http://{at}:{taken}", "port": taken}
         call.answer(document, lambda: err.print(f"console at http://{at}:{taken} (Ctrl-C ends)"))
 
-    serve_console(call.workspace, host, port, announce, unguarded)
+    options = Options(host=host, port=port, guarded=guarded, unguarded=unguarded)
+    serve_console(call.workspace, options, announce)

@@ -34,6 +34,8 @@ def status(call: Call, model: str | None) -> None:
             out.print("No models yet: headrace init, headrace run.")
         for it in found:
             _show_status(it)
+        if found:
+            _show_scoring(found[0]["scoring"])
 
     call.answer(found[0] if model else found, show)
 
@@ -49,8 +51,34 @@ def _show_status(it: dict) -> None:
     if rollout:
         last = rollout["history"][-1]
         out.print(f"  rollout to @{rollout['candidate']}: {rollout['status']}, {rollout['share']:g} %; {last['why']}")
+    for consumer in it["consumers"]:
+        out.print(f"  {consumer_line(consumer)}", markup=False)
     for run in it["runs"]:
         out.print(f"  run {run['id']} {run['status']}: {run['reason']}", markup=False)
+
+
+def _show_scoring(it: dict) -> None:
+    dropped = f", {it['dropped_captures']} dropped" if it["dropped_captures"] else ""
+    refused = "".join(f", {count} {kind}" for kind, count in it["errors"].items())
+    out.print(f"{it['processes']} scoring processes; within a day {it['captured']} answers captured{dropped}{refused}")
+
+
+def consumer_line(it: dict) -> str:
+    """A consumer's traffic and its objective, in words."""
+    name = it["consumer"] or "callers without a key"
+    if not it["requests"]:
+        return f"{name}: no requests within a day"
+    latency = f"p50 {_milliseconds(it['p50'])}, p99 {_milliseconds(it['p99'])}"
+    failed = f", {it['failed']} failed" if it["failed"] else ""
+    text = f"{name}: {it['requests']} requests, {it['rows']} rows{failed}, {latency}"
+    if it["within"] is None:
+        return text
+    kept = "kept" if it["within"] >= 0.99 else "NOT kept"
+    return f"{text}; objective {_milliseconds(it['objective'])} {kept} ({100 * it['within']:.2f} % within it)"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{1000 * seconds:g} ms"
 
 
 @click.command()

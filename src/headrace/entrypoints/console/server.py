@@ -15,22 +15,30 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from headrace.entrypoints.console import views
+from headrace.entrypoints.console.guard import Keyed, SameSite
 from headrace.entrypoints.http.api import api_routes, refusal
 from headrace.entrypoints.outcomes import status_of
-from headrace.entrypoints.scoring.listening import LOOPBACK, bind
+from headrace.entrypoints.scoring.listening import bind, is_loopback
+from headrace.entrypoints.scoring.options import Options, check_guard
+from headrace.entrypoints.scoring.polling import read_routes
 from headrace.entrypoints.scoring.process import Announce, run_process
-from headrace.kernel.errors import HeadraceError, NotFound, Refused
+from headrace.kernel.errors import HeadraceError, NotFound
 from headrace.workspace import Workspace
 
 HERE = Path(__file__).parent
 RUNS_SHOWN = 200
 
 
-def console_app(ws: Workspace, guarded: bool = True) -> ASGIApp:
-    """The ASGI application of the console and the API."""
+def console_app(ws: Workspace, keys_required: bool = False, local: bool = True) -> ASGIApp:
+    """The ASGI application of the console and the API.
+
+    Args:
+        keys_required: whether every caller must show a key.
+        local: whether only this machine reaches it, so that its own addresses alone are right.
+    """
     pages = Pages(ws)
     routes = [
         Route("/", pages.home),
@@ -44,29 +52,7 @@ def console_app(ws: Workspace, guarded: bool = True) -> ASGIApp:
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
-    return SameSite(app) if guarded else app
-
-
-class SameSite:
-    """Refuses what another site makes a browser send: a foreign Host (rebinding) or a foreign Origin (forgery)."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI 3."""
-        if scope["type"] == "http":
-            headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
-            host = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
-            origin = headers.get("origin")
-            if host not in LOOPBACK or (origin is not None and origin != f"http://{headers.get('host')}"):
-                error = Refused(
-                    f"A request for host {headers.get('host')!r} from {origin!r} is not the console's own.",
-                    todo="Open the console by its address on 127.0.0.1.",
-                )
-                await refusal(error)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+    return SameSite(Keyed(app, ws.places.routes, keys_required), local)
 
 
 class Pages:
@@ -191,6 +177,14 @@ def _http_error(request: Request, error: Exception) -> Response:
     )
 
 
-def serve_console(ws: Workspace, host: str, port: int, announce: Announce, unguarded: bool = False) -> None:
-    """Serve the console until a signal."""
-    run_process(console_app(ws, not unguarded), bind(host, port), announce)
+def serve_console(ws: Workspace, options: Options, announce: Announce) -> None:
+    """Serve the console until a signal.
+
+    Raises:
+        PortTaken: another program listens there.
+        Refused: keys are needed, and there is none.
+    """
+    routes = ws.places.routes
+    check_guard(options, read_routes(routes) if routes.exists() else None)
+    app = console_app(ws, options.keys_required, not options.unguarded and is_loopback(options.host))
+    run_process(app, bind(options.host, options.port), announce)

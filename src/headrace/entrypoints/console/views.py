@@ -28,8 +28,30 @@ def loop_view(ws: Workspace, model: str) -> dict[str, Any]:
         "harm": any(alarm["kind"] == "harm" for alarm in status["alarms"]),
         "latency": latency,
         "metric": metric,
+        "calls": [consumer_row(consumer) for consumer in status["consumers"]],
         "loss_chart": loss_chart(windows, status["alarms"]),
         "evidence_chart": evidence_chart(windows),
+    }
+
+
+def consumer_row(it: dict[str, Any]) -> dict[str, str]:
+    """A consumer's traffic as texts; `mark` says whether its objective is kept."""
+
+    def milliseconds(seconds: float | None) -> str:
+        return "" if seconds is None else f"{1000 * seconds:g} ms"
+
+    objective, within = milliseconds(it["objective"]), it["within"]
+    if within is not None:
+        objective += f", {100 * within:.2f} % within it"
+    return {
+        "name": it["consumer"] or "without a key",
+        "requests": f"{it['requests']:,}",
+        "rows": f"{it['rows']:,}",
+        "failed": f"{it['failed']:,}",
+        "p50": milliseconds(it["p50"]),
+        "p99": milliseconds(it["p99"]),
+        "objective": objective,
+        "mark": "" if within is None else "good" if within >= 0.99 else "bad",
     }
 
 

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from headrace.entrypoints.outcomes import status_of
 from headrace.kernel.errors import HeadraceError, InvalidInput
+from headrace.serving.guard import Asked
 from headrace.workspace import Workspace
 
 LARGEST_BODY = 32 << 20
@@ -21,7 +22,9 @@ Verb = Callable[[Workspace, Request, Any], Any]
 
 def api_routes(ws: Workspace) -> list[Route]:
     """Every route of the API."""
-    return [Route(path, _endpoint(ws, verb), methods=[method], name=f"{method} {path}") for method, path, verb in VERBS]
+    return [
+        Route(path, _endpoint(ws, verb), methods=[method], name=f"{method} {path}") for method, path, _, verb in VERBS
+    ]
 
 
 def _endpoint(ws: Workspace, verb: Verb) -> Callable[[Request], Any]:
@@ -55,7 +58,7 @@ def _reference(request: Request) -> str:
     return f"{request.path_params['model']}@{request.path_params['n']}"
 
 
-def _object(document: Any, **kinds: type) -> dict[str, Any]:
+def _object(document: Any, **kinds: type | tuple[type, ...]) -> dict[str, Any]:
     """The known fields of a JSON object, each of its kind.
 
     Raises:
@@ -67,7 +70,7 @@ def _object(document: Any, **kinds: type) -> dict[str, Any]:
         )
     for name, value in document.items():
         if name not in kinds or not isinstance(value, kinds[name]):
-            expected = ", ".join(f"{n} ({k.__name__})" for n, k in kinds.items())
+            expected = ", ".join(f"{n} ({getattr(k, '__name__', 'number')})" for n, k in kinds.items())
             raise InvalidInput(
                 f"The field {name!r} is unknown or of the wrong type.",
                 field=name,
@@ -129,19 +132,32 @@ def _progress(ws: Workspace, request: Request, _document: Any) -> Any:
     return ws.progress(request.path_params["model"])
 
 
-VERBS: list[tuple[str, str, Verb]] = [
-    ("GET", "/api/models", _models),
-    ("GET", "/api/models/{model}", _versions),
-    ("GET", "/api/models/{model}/versions/{n:int}", lambda ws, r, _: ws.version(_reference(r))),
-    ("POST", "/api/models/{model}/runs", _start),
-    ("POST", "/api/models/{model}/versions/{n:int}/certify", lambda ws, r, _: ws.certify(_reference(r))),
-    ("POST", "/api/models/{model}/versions/{n:int}/promote", _promote),
-    ("POST", "/api/models/{model}/rollback", _rollback),
-    ("GET", "/api/models/{model}/status", lambda ws, r, _: ws.status(r.path_params["model"])),
-    ("GET", "/api/models/{model}/progress", _progress),
-    ("GET", "/api/models/{model}/windows", lambda ws, r, _: ws.windows.list(r.path_params["model"])),
-    ("GET", "/api/runs", lambda ws, r, _: ws.runs(r.query_params.get("model"))),
-    ("POST", "/api/outcomes", _outcomes),
-    ("GET", "/api/predictions/{id}", lambda ws, r, _: ws.trace(r.path_params["id"])),
-    ("GET", "/api/audit", _audit),
+def _create_key(ws: Workspace, _request: Request, document: Any) -> Any:
+    asked = _object(document, consumer=str, scopes=list, p99=str, quota=(int, float))
+    record, text = ws.create_key(
+        asked.get("consumer", ""), asked.get("scopes", ["predict"]), p99=asked.get("p99"), quota=asked.get("quota")
+    )
+    return {**msgspec.to_builtins(record), "key": text}
+
+
+VERBS: list[tuple[str, str, Asked, Verb]] = [
+    ("GET", "/api/models", "any", _models),
+    ("GET", "/api/models/{model}", "any", _versions),
+    ("GET", "/api/models/{model}/versions/{n:int}", "any", lambda ws, r, _: ws.version(_reference(r))),
+    ("POST", "/api/models/{model}/runs", "deploy", _start),
+    ("POST", "/api/models/{model}/versions/{n:int}/certify", "deploy", lambda ws, r, _: ws.certify(_reference(r))),
+    ("POST", "/api/models/{model}/versions/{n:int}/promote", "deploy", _promote),
+    ("POST", "/api/models/{model}/rollback", "deploy", _rollback),
+    ("GET", "/api/models/{model}/status", "any", lambda ws, r, _: ws.status(r.path_params["model"])),
+    ("GET", "/api/models/{model}/progress", "any", _progress),
+    ("GET", "/api/models/{model}/windows", "any", lambda ws, r, _: ws.windows.list(r.path_params["model"])),
+    ("GET", "/api/runs", "any", lambda ws, r, _: ws.runs(r.query_params.get("model"))),
+    ("POST", "/api/outcomes", "predict", _outcomes),
+    ("GET", "/api/predictions/{id}", "deploy", lambda ws, r, _: ws.trace(r.path_params["id"])),
+    ("GET", "/api/audit", "admin", _audit),
+    ("GET", "/api/consumers", "any", lambda ws, _r, _d: ws.consumers()),
+    ("GET", "/api/keys", "admin", lambda ws, _r, _d: ws.keys()),
+    ("POST", "/api/keys", "admin", _create_key),
+    ("POST", "/api/keys/{id}/revoke", "admin", lambda ws, r, _: ws.revoke_key(r.path_params["id"])),
 ]
+"""Method, path, the scope that a key must have, and the verb."""

@@ -18,7 +18,6 @@ from headrace.entrypoints.scoring.options import Options, check_guard
 from headrace.entrypoints.scoring.polling import Poller, read_routes
 from headrace.entrypoints.scoring.process import Announce, Background, run_process
 from headrace.entrypoints.scoring.secret import open_secret
-from headrace.entrypoints.scoring.snapshots import Sharing
 from headrace.entrypoints.scoring.tables import table_codecs
 from headrace.entrypoints.scoring.traces import traced
 from headrace.kernel.errors import NotTrusted
@@ -34,6 +33,7 @@ from headrace.serving.endpoints import Endpoints
 from headrace.serving.guard import Guard
 from headrace.serving.paths import Paths
 from headrace.serving.site import site
+from headrace.serving.snapshots import Sharing
 
 SWITCH_SECONDS = 0.0005
 """How long a model in a thread may keep the interpreter before others get their turn."""

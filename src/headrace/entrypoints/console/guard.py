@@ -1,0 +1,91 @@
+"""Who may open the console and call the management API: the same keys and scopes as for scoring."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from headrace.entrypoints.http.api import VERBS, refusal
+from headrace.entrypoints.scoring.listening import LOOPBACK
+from headrace.entrypoints.scoring.polling import read_routes
+from headrace.kernel.errors import HeadraceError, Refused
+from headrace.kernel.routes import Key
+from headrace.serving.guard import Asked, Guard
+
+OPEN = ("/health",)
+_SCOPES = [(method, re.compile(re.sub(r"\{[^}]*\}", "[^/]+", path)), scope) for method, path, scope, _ in VERBS]
+
+
+def scope_of(method: str, path: str) -> Asked:
+    """The scope that a request needs: of the API by its table, of pages any, of probes and shipped files none."""
+    if path in OPEN or path.startswith("/static/"):
+        return None
+    method = "GET" if method == "HEAD" else method
+    return next((scope for verb, pattern, scope in _SCOPES if verb == method and pattern.fullmatch(path)), "any")
+
+
+class Keyed:
+    """Asks callers for a key. A browser asks its user for it, as the password of any name.
+
+    Args:
+        routes: the route document, in which the keys are.
+        required: whether a caller must show one.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Path, required: bool) -> None:
+        self._app = app
+        self._routes = routes
+        self._guard = Guard(required)
+        self._seen: tuple[int, int] = (0, 0)
+        self._keys: dict[str, Key] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3."""
+        try:
+            headers = dict(scope["headers"])
+            self._guard.admit(self._known(), headers, scope_of(scope["method"], scope["path"]))
+        except HeadraceError as error:
+            response = refusal(error)
+            if response.status_code == 401:
+                response.headers["www-authenticate"] = 'Basic realm="headrace", charset="UTF-8"'
+            await response(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _known(self) -> dict[str, Key]:
+        """The keys that are known now; the document is read again when it changed."""
+        try:
+            stat = self._routes.stat()
+        except FileNotFoundError:
+            return {}
+        stamp = (stat.st_mtime_ns, stat.st_ino)
+        if stamp != self._seen:
+            self._keys, self._seen = read_routes(self._routes).keys, stamp
+        return self._keys
+
+
+class SameSite:
+    """Refuses what another site makes a browser send: a foreign Origin (forgery), and where the console is this
+    machine's own, a foreign Host (rebinding)."""
+
+    def __init__(self, app: ASGIApp, local: bool) -> None:
+        self._app = app
+        self._local = local
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3."""
+        headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        named = headers.get("host", "")
+        host = named.rsplit(":", 1)[0].strip("[]")
+        origin = headers.get("origin")
+        foreign = origin is not None and origin not in (f"http://{named}", f"https://{named}")
+        if foreign or (self._local and host not in LOOPBACK):
+            error = Refused(
+                f"A request for host {named!r} from {origin!r} is not the console's own.",
+                todo="Open the console by its own address.",
+            )
+            await refusal(error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
