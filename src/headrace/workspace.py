@@ -23,7 +23,7 @@ from headrace.data.snapshots import Snapshots
 from headrace.data.validation import conform, refuse_infinite
 from headrace.kernel.clock import Clock, utc_now
 from headrace.kernel.database import open_database
-from headrace.kernel.errors import RunFailed, StorageUnavailable, Unavailable
+from headrace.kernel.errors import RunFailed, StorageUnavailable, Unavailable, rebuilt
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
 from headrace.kernel.ports import Scorer
@@ -55,7 +55,6 @@ from headrace.serving.traffic import consumer_traffic, scoring_counts
 from headrace.training.comparison import Difference, compare_runs
 from headrace.training.leases import Leases
 from headrace.training.pipeline import Rooms as PipelineRooms
-from headrace.training.pipeline import rebuilt
 from headrace.training.registering import register_fitted
 from headrace.training.runs import Asked, Runs
 from headrace.training.starting import Starter

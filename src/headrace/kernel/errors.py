@@ -32,7 +32,7 @@ or exit codes: `entrypoints.outcomes` maps its kind to those.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class HeadraceError(Exception):
@@ -223,3 +223,14 @@ class Fault(HeadraceError):
     """A mistake of ours."""
 
     kind = "fault"
+
+
+def rebuilt(document: dict[str, Any]) -> HeadraceError:
+    """An error that another process wrote down or sent, as `HeadraceError.document` gives it."""
+    kinds = {cls.kind: cls for cls in _descendants(HeadraceError)}
+    rest = {name: document.get(name) for name in ("row", "field", "expected")}
+    return kinds.get(document["kind"], HeadraceError)(document["error"], todo=document.get("todo", ""), **rest)
+
+
+def _descendants(cls: type[HeadraceError]) -> list[type[HeadraceError]]:
+    return [d for child in cls.__subclasses__() for d in (child, *_descendants(child))]

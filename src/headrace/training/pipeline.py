@@ -20,7 +20,7 @@ import polars as pl
 from headrace.data.frames import columns_of
 from headrace.data.snapshots import Snapshots
 from headrace.data.validation import conform
-from headrace.kernel.errors import HeadraceError, InvalidProject, NotFound, StorageUnavailable
+from headrace.kernel.errors import InvalidProject, NotFound, StorageUnavailable, rebuilt
 from headrace.kernel.places import Places
 from headrace.kernel.ports import Answers
 from headrace.kernel.records import Evaluation, Lineage, Snapshot, Version
@@ -214,17 +214,6 @@ def _call(rooms: Rooms, folder: Path, step: str, request: Any, asked: Asked) -> 
             todo=f"See {log.name} in the run's folder; a killed process often means too little memory.",
         )
     return msgspec.json.decode((folder / f"{step}.done.json").read_bytes())
-
-
-def rebuilt(document: dict[str, Any]) -> HeadraceError:
-    """An error that another process wrote down."""
-    kinds = {cls.kind: cls for cls in _descendants(HeadraceError)}
-    rest = {name: document.get(name) for name in ("row", "field", "expected")}
-    return kinds.get(document["kind"], HeadraceError)(document["error"], todo=document.get("todo", ""), **rest)
-
-
-def _descendants(cls: type[HeadraceError]) -> list[type[HeadraceError]]:
-    return [d for child in cls.__subclasses__() for d in (child, *_descendants(child))]
 
 
 def _last_line(log: Path) -> str:

@@ -1,0 +1,1 @@
+"""The client's side of a scoring server: for applications, so it needs little and keeps its deadline."""
