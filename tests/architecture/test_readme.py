@@ -32,6 +32,18 @@ def test_its_python_runs(tmp_path):
     assert "0.7" in done.stdout and "true" in done.stdout
 
 
+def test_its_curl_lines_answer(tmp_path, start_headrace):
+    code = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)[1]
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, timeout=120, check=True)
+    server = start_headrace("--workspace", str(tmp_path / "my-workspace"), "serve", "--port", "0")
+    lines = [line for line in TEXT.splitlines() if line.startswith("curl ")]
+    assert len(lines) == 4
+    for line in lines:
+        command = line.replace("http://127.0.0.1:8000", server["url"]).replace("curl ", "curl -sSf ", 1)
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0 and "true" in done.stdout, (line, done.stdout, done.stderr)
+
+
 def test_each_row_gives_what_it_says_one_after_the_other(tmp_path):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     rows = list(table())

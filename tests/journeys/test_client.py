@@ -32,7 +32,9 @@ def server(tmp_path_factory):
 
     root = tmp_path_factory.mktemp("client") / "ws"
     ws = headrace.open(root)
-    example = pl.DataFrame({"minutes": [float(i % 60) for i in range(60)], "carrier": ["UA", "AA", "B6"] * 20})
+    example = pl.DataFrame(
+        {"minutes": [float(i % 60) if i % 9 else None for i in range(60)], "carrier": ["UA", "AA", "B6"] * 20}
+    )
     ws.register("late", Slow(30.0), example=example)
     ws.promote("late@1")
     _, key = ws.create_key("shop", ["predict"])
