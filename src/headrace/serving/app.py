@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from headrace.kernel.errors import Fault, HeadraceError, InvalidInput, NotFound, Overloaded, WrongMethod
+from headrace.kernel.errors import Fault, HeadraceError, InvalidInput, NotFound, Overloaded, TooLarge, WrongMethod
 from headrace.kernel.routes import Key
 from headrace.serving.answering import Answering, Noted, Question
 from headrace.serving.batching import passed
@@ -19,6 +20,8 @@ from headrace.serving.paths import Paths, Target, View
 from headrace.serving.replies import Reply, encode_json
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+OVERSIZED = "headrace.oversized"
+"""Set in the scope of a request whose head is larger than the limit, by the protocol around this callable."""
 SEEN = "headrace"
 """Where a request's scope says what became of it, for access logs and traces around this callable."""
 
@@ -73,15 +76,18 @@ class ScoringApp:
         try:
             state = self._endpoints.state
             target = self._target(scope)
+            if OVERSIZED in scope:
+                raise TooLarge("The head of the request is too large.", expected="32 kB", todo="Send fewer headers.")
             key = self._guard.admit(state.keys, headers, target.path.scope)
             if target.path.dialect is not None:
                 reply, noted = await self._predict(target, state, headers, key, receive)
             else:
                 reply = await self._page(target, state)
         except HeadraceError as refused:
-            error = refused
-            reply = self._refusal(refused, target, key)
+            error = _freed(refused)
+            reply = self._refusal(error, target, key)
         except Exception as fault:
+            traceback.print_exception(fault)
             error = Fault(f"{type(fault).__name__}: {fault}", todo="Please report this.")
             reply = self._refusal(error, target, key)
         finally:
@@ -174,6 +180,12 @@ class ScoringApp:
         if status == 401:
             return Reply(status, body, ((b"www-authenticate", b'Bearer realm="headrace"'),))
         return Reply(status, body)
+
+
+def _freed(error: HeadraceError) -> HeadraceError:
+    """The error without the frames in which it was raised: they hold the body, and the scope holds the error."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 def _deadline(asked: bytes) -> float:

@@ -12,6 +12,7 @@ from headrace.serving.limits import Limits
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Headers = dict[bytes, bytes]
+PIECE = 1 << 18
 _WINDOWS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 47}
 
 
@@ -104,17 +105,23 @@ class Reader:
                 todo="Send it so.",
             )
         stream = zlib.decompressobj(_WINDOWS[encoding])
+        plain = bytearray()
         try:
-            plain = stream.decompress(content, self._limits.body + 1)
+            while not stream.eof:
+                part = stream.decompress(content, PIECE)
+                content = stream.unconsumed_tail
+                plain += part
+                if len(plain) > self._limits.body:
+                    raise _too_large(self._limits.body)
+                if not part and not content:
+                    raise InvalidInput(
+                        f"The {encoding.decode()} body breaks off.", todo="Compress it anew, or send it plain."
+                    )
         except zlib.error as error:
             raise InvalidInput(
                 f"The body is not {encoding.decode()}: {error}.", todo="Compress it anew, or send it plain."
             ) from error
-        if len(plain) > self._limits.body:
-            raise _too_large(self._limits.body)
-        if not stream.eof:
-            raise InvalidInput(f"The {encoding.decode()} body breaks off.", todo="Compress it anew, or send it plain.")
-        return plain
+        return bytes(plain)
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import astuple
 
 from headrace.kernel.errors import InvalidInput, SchemaViolation, TooLarge
@@ -19,6 +20,8 @@ _PLACE = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?\Z", re.DOTALL)
 _ROW = re.compile(r"\[(\d+)\]")
 _BEGINS = re.compile(rb'\s*\{\s*"rows"\s*:')
 _TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+EXACTLY = 1 << 20
+"""The largest body that is looked through for texts; in larger ones colons within texts are estimated."""
 MOST_VALUES = 500_000
 """The most values of a JSON body that is decoded without a type, which takes some hundred bytes for each."""
 
@@ -66,6 +69,7 @@ class RowDecoder:
         try:
             try:
                 rows = self._rows(body, self._strict, self._bare_strict)
+                self._refuse_twice(rows, body)
             except msgspec.ValidationError as error:
                 if "unknown field" not in str(error):
                     raise
@@ -73,7 +77,7 @@ class RowDecoder:
                 rows = self._rows(body, self._lenient, self._bare_lenient)
         except msgspec.ValidationError as error:
             raise self._explained(error) from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(
                 f"The body is not JSON: {error}.",
                 expected='{"rows": [{…}, …]} or one row object',
@@ -82,6 +86,28 @@ class RowDecoder:
         except RecursionError as error:
             raise _too_deep() from error
         return self._gathered(rows, unknown)
+
+    def _refuse_twice(self, rows: list[Any], body: bytes) -> None:
+        """Refuse a field that is there twice: which of the two counts would be chance.
+
+        Every name is followed by a colon, so as many colons as there are fields, outside of texts, are right.
+
+        Raises:
+            InvalidInput: there are more.
+        """
+        colons = body.count(b":")
+        if len(rows) == 1 and colons == len(self._order) and UNSET not in astuple(rows[0]):
+            return
+        values = [value for row in rows for value in astuple(row) if value is not UNSET]
+        fields = len(values) + _is_wrapped(body)
+        if colons > fields and len(body) <= EXACTLY:
+            colons = _TEXTS.sub(b"", body).count(b":")
+        elif colons > fields:
+            colons -= sum(
+                value.count(":") if isinstance(value, str) else 3 * isinstance(value, datetime) for value in values
+            )
+        if colons > fields:
+            raise InvalidInput("A field is there twice.", expected="each field once", todo="Leave one of them out.")
 
     def convert(self, rows: list[dict[str, Any]]) -> Rows:
         """The same for row objects that are already Python values.
@@ -104,11 +130,14 @@ class RowDecoder:
         """Typed rows as columns, held against what the types alone do not say."""
         count = len(rows)
         if count == 1:
-            columns = {name: [value] for name, value in zip(self._order, astuple(rows[0]), strict=True)}
+            values = astuple(rows[0])
+            if UNSET in values:
+                values = tuple(None if value is UNSET else value for value in values)
+            columns = {name: [value] for name, value in zip(self._order, values, strict=True)}
         else:
             self._count(count)
             columns = {
-                name: list(values)
+                name: [None if value is UNSET else value for value in values]
                 for name, values in zip(self._order, zip(*map(astuple, rows), strict=True), strict=True)
             }
         for column in self._held:
@@ -132,11 +161,7 @@ class RowDecoder:
                 "The request holds no rows.", expected=f"1 to {self._most_rows} rows", todo="Send at least one."
             )
         if rows > self._most_rows:
-            raise TooLarge(
-                f"The request holds {rows} rows.",
-                expected=f"1 to {self._most_rows} rows",
-                todo="Send them in several requests, as one table in Arrow, or score a file.",
-            )
+            raise too_many(rows, self._most_rows)
 
     def _rows(self, body: bytes, many: Any, bare: Any) -> list[Any]:
         if b'"rows"' not in body:
@@ -148,7 +173,7 @@ class RowDecoder:
         if values_in(body) > MOST_VALUES:
             return 1
         document = msgspec.json.decode(body)
-        rows = document.get("rows", [document]) if isinstance(document, dict) else []
+        rows = document.get("rows") if _is_wrapped(body) else [document]
         return sum(len(row.keys() - self._names) for row in rows if isinstance(row, dict))
 
     def _finish(self, column: Column, columns: dict[str, list[Any]]) -> None:
@@ -190,7 +215,7 @@ def _refuse_infinite(column: Column, rows: list[Any], place: int) -> None:
     """JSON has no infinite number, but Python has: refuse it."""
     for row, typed in enumerate(rows):
         value = astuple(typed)[place]
-        if value is not None and not math.isfinite(value):
+        if value is not None and value is not UNSET and not math.isfinite(value):
             raise _violation(row, column, f"{value} is not finite")
 
 
@@ -199,19 +224,40 @@ def values_in(body: bytes) -> int:
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
+def too_many(rows: int, most: int) -> TooLarge:
+    """The error of a request with more rows than are allowed."""
+    return TooLarge(
+        f"The request holds {rows} rows.",
+        expected=f"1 to {most} rows",
+        todo="Send them in several requests, as one table in Arrow, or score a file.",
+    )
+
+
+class _Nothing(msgspec.Struct, gc=False):
+    pass
+
+
+class _Counted(msgspec.Struct):
+    rows: list[_Nothing] = []
+
+
+_counting = msgspec.json.Decoder(_Counted)
+
+
 def refuse_many(body: bytes, most: int) -> None:
-    """Refuse a body with far more objects than rows are allowed, before it is decoded.
+    """Refuse a body with far more rows than are allowed before it is decoded; here a row takes 16 bytes.
 
     Raises:
         TooLarge: it has.
     """
-    far_more = 2 * most + 1000
-    if body.count(b"{") > far_more and _TEXTS.sub(b"", body).count(b"{") > far_more:
-        raise TooLarge(
-            f"The body holds more than {most} objects.",
-            expected=f"1 to {most} rows",
-            todo="Send them in several requests, as one table in Arrow, or score a file.",
-        )
+    if body.count(b"{") <= 2 * most + 1000:
+        return
+    try:
+        rows = len(_counting.decode(body).rows)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    if rows > most:
+        raise too_many(rows, most)
 
 
 def _row_type(asked: tuple[Column, ...], forbid: bool) -> type[Any]:
@@ -219,7 +265,7 @@ def _row_type(asked: tuple[Column, ...], forbid: bool) -> type[Any]:
     for i, column in enumerate(asked):
         optional = column.nullable or column.role != "feature"
         kind = _TYPES[column.type] if column.role == "feature" else _context_type(column)
-        fields.append((f"c{i}", kind | None, None) if optional else (f"c{i}", kind))
+        fields.append((f"c{i}", kind | None | UnsetType, UNSET) if optional else (f"c{i}", kind))
     names = {f"c{i}": column.name for i, column in enumerate(asked)}
     return msgspec.defstruct("Row", fields, rename=names, kw_only=True, forbid_unknown_fields=forbid, gc=False)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 class Limits(NamedTuple):
     """Sizes are in bytes, times in seconds."""
 
-    body: int = 32 << 20
+    body: int = 16 << 20
     """The largest body, before and after decompression."""
     rows: int = 10_000
     """The most rows of a request in JSON or CSV."""

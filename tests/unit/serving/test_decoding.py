@@ -80,6 +80,10 @@ def test_a_missing_field_is_named():
         b"\xff",
         b'{"i": NaN}',
         b'{"rows":' + b"[" * 5000,
+        b'{"": null, "rows": false}',
+        b'{"s.x y": "\xff"}',
+        b'{"a": 1.5, "a": 2.5, "i": 3, "s.x y": "q"}',
+        b'{"rows": [], "rows": []}',
     ],
 )
 def test_what_is_no_request_is_refused(body):

@@ -48,7 +48,7 @@ USUAL = Limits()
 )
 @click.option("--guarded", is_flag=True, help="Ask every caller for a key, on 127.0.0.1 too.")
 @click.option("--unguarded", is_flag=True, help="Listen beyond 127.0.0.1 although callers are not checked.")
-@click.option("--max-body", default="32MB", show_default=True, help="The largest body of a request.")
+@click.option("--max-body", default="16MB", show_default=True, help="The largest body of a request.")
 @click.option("--max-concurrent", default=USUAL.concurrent, show_default=True, help="The most requests at a time.")
 @click.option("--timeout", default=USUAL.seconds, show_default=True, help="Seconds that an answer may take.")
 @click.option(

@@ -15,8 +15,9 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from headrace.serving.app import OVERSIZED
+
 MOST_HEAD_BYTES = 32 << 10
-OVERSIZED = "headrace.oversized"
 LOOK_SECONDS = 1.0
 STUCK_SECONDS = 30.0
 
@@ -33,12 +34,15 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self.cycle is not before:
             self._head = 0
-            if len(data) > MOST_HEAD_BYTES and sum(len(n) + len(v) for n, v in self.headers) > MOST_HEAD_BYTES:
+            if len(data) > MOST_HEAD_BYTES and self._size() > MOST_HEAD_BYTES:
                 self.scope[OVERSIZED] = True  # type: ignore[typeddict-unknown-key]
         elif before is None or before.response_complete:
             self._head += len(data)
             if self._head > MOST_HEAD_BYTES and (before is None or not before.more_body):
                 self._refuse_head()
+
+    def _size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _refuse_head(self) -> None:
         if not self.transport.is_closing():
@@ -75,7 +79,7 @@ class Sweeper:
             before = self._since.get(connection)
             began = before[1] if before is not None and before[0] == state else now
             since[connection] = (state, began)
-            if now - began >= (self._head_seconds if state == "head" else STUCK_SECONDS):
+            if now - began >= (STUCK_SECONDS if state == "reply" else self._head_seconds):
                 with contextlib.suppress(Exception):
                     connection.transport.abort()
         self._since = since

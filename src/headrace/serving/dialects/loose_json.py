@@ -27,7 +27,7 @@ def loose_json(content: bytes) -> Any:
         )
     try:
         return _decode(content)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         reason: Exception = error
     except RecursionError as error:
         raise _too_deep() from error
