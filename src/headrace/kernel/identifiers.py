@@ -72,10 +72,14 @@ def new_id() -> str:
     """A UUIDv7 as text: 48 bits of Unix milliseconds, 12 of their fraction, then random bits (RFC 9562, 5.7, 6.2)."""
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     fraction = nanoseconds * 4096 // 1_000_000
-    random = _random_bits() & ((1 << 62) - 1)
-    value = milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | random
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    random = _random_bits()
+    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031 - one operation; this is called for each request
+        milliseconds >> 16,
+        milliseconds & 0xFFFF,
+        fraction,
+        0x8000 | random >> 50,
+        random & 0xFFFFFFFFFFFF,
+    )
 
 
 _bits: list[int] = []

@@ -26,6 +26,7 @@ NOTHING = Answers([], None)
 LARGE_BODY = 1 << 18
 CAPTURED_ROWS = 10_000
 MOST_SHADOWS = 256
+NOTE_SECONDS = 0.01
 
 
 class Question(NamedTuple):
@@ -50,6 +51,7 @@ class Noted(NamedTuple):
     latency: float
     answers: Answers | AnswerArrays | None
     error: HeadraceError | None
+    time: float
 
 
 class Answering:
@@ -74,6 +76,7 @@ class Answering:
         self._durable = capture is not None and capture.mode == "durable"
         self._secret = secret
         self._status_of = status_of
+        self._unnoted: list[Noted] = []
         self._shadows: set[asyncio.Task[None]] = set()
 
     async def answer(self, question: Question) -> tuple[Reply, Noted]:
@@ -105,11 +108,15 @@ class Answering:
                 answers = await _answers(chosen, rows, seconds)
             rule = state.rules.get(chosen.model, ORDINARY) if state.rules else ORDINARY
             reply = dialect.encode(Answered(chosen, rule, request, answers, asked.note))
-            noted = Noted(question, chosen, route, request, rows, time.perf_counter() - started, answers, None)
+            noted = Noted(
+                question, chosen, route, request, rows, time.perf_counter() - started, answers, None, time.time()
+            )
             if self._durable and self._capture is not None:
                 await self._capture.keep(self._captures(noted))
         except HeadraceError as error:
-            self.note(Noted(question, chosen, route, request, rows, time.perf_counter() - started, None, error))
+            self.note(
+                Noted(question, chosen, route, request, rows, time.perf_counter() - started, None, error, time.time())
+            )
             raise
         if shadow is not None:
             self._shadow(question, shadow, request, rows)
@@ -119,9 +126,21 @@ class Answering:
         """The version, loaded in a thread, so that others are answered meanwhile."""
         return await asyncio.get_running_loop().run_in_executor(None, self._endpoints.load, held)
 
+    def note_later(self, noted: Noted) -> None:
+        """Note it within some milliseconds, with others: together they cost less, and replies do not wait."""
+        self._unnoted.append(noted)
+        if len(self._unnoted) == 1:
+            asyncio.get_running_loop().call_later(NOTE_SECONDS, self.note_all)
+
+    def note_all(self) -> None:
+        """Note what waits for it."""
+        unnoted, self._unnoted = self._unnoted, []
+        for noted in unnoted:
+            self.note(noted)
+
     def note(self, noted: Noted) -> None:
         """Count and capture one answer, or one failure to answer."""
-        question, chosen, route, _, rows, latency, _, error = noted
+        question, chosen, route, _, rows, latency, _, error, _ = noted
         key = question.key
         status = 200 if error is None else self._status_of(error)
         counters = self._counters
@@ -148,7 +167,7 @@ class Answering:
 
     def _captures(self, noted: Noted) -> list[Captured]:
         """The records of one request: one, unless it is large."""
-        question, chosen, route, request, rows, latency, answers, error = noted
+        question, chosen, route, request, rows, latency, answers, error, _ = noted
         state, key = question.state, question.key
         features, context = rows.columns, rows.context
         if rows.bulk:
@@ -165,7 +184,7 @@ class Answering:
             moments = context.pop(chosen.time_column, [])
         whole = Captured(
             id=request,
-            time=time.time(),
+            time=noted.time,
             model=chosen.model,
             version=chosen.version,
             route=route,
@@ -206,10 +225,10 @@ class Answering:
         except HeadraceError as error:
             if shadow.loaded is not None:
                 latency = time.perf_counter() - started
-                self.note(Noted(question, shadow.loaded, "shadow", request, rows, latency, None, error))
+                self.note(Noted(question, shadow.loaded, "shadow", request, rows, latency, None, error, time.time()))
         else:
             latency = time.perf_counter() - started
-            self.note(Noted(question, loaded, "shadow", request, rows, latency, answers, None))
+            self.note(Noted(question, loaded, "shadow", request, rows, latency, answers, None, time.time()))
 
 
 async def _answers(chosen: Loaded, rows: Rows, seconds: float) -> Answers | AnswerArrays:

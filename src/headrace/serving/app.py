@@ -103,7 +103,7 @@ class ScoringApp:
         await send({"type": "http.response.start", "status": reply.status, "headers": told})
         await send({"type": "http.response.body", "body": reply.body if scope["method"] != "HEAD" else b""})
         if noted is not None:
-            self._answering.note(noted)
+            self._answering.note_later(noted)
 
     def _target(self, scope: dict[str, Any]) -> Target:
         found = self._paths.find(scope["method"], scope["path"])

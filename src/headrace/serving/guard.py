@@ -30,6 +30,8 @@ class Guard:
         self.required = required
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
+        self._keys: dict[str, Key] = {}
+        self._admitted: dict[bytes, Key] = {}
 
     def admit(self, keys: dict[str, Key], headers: Headers, scope: Asked) -> Key | None:
         """The caller's key, or None where it showed none and need not.
@@ -45,9 +47,14 @@ class Guard:
             if self.required:
                 raise KeyNeeded("This needs a key.", todo=_TODO)
             return None
-        key = keys.get(hashlib.sha256(shown).hexdigest())
+        if keys is not self._keys:
+            self._keys, self._admitted = keys, {}
+        key = self._admitted.get(shown)
         if key is None:
-            raise KeyNeeded("The key is not known; it may have been revoked.", todo=_TODO)
+            key = keys.get(hashlib.sha256(shown).hexdigest())
+            if key is None:
+                raise KeyNeeded("The key is not known; it may have been revoked.", todo=_TODO)
+            self._admitted[shown] = key
         if scope != "any" and scope not in key.scopes and "admin" not in key.scopes:
             raise Refused(
                 f"The key of {key.consumer!r} is for {', '.join(key.scopes)}.",

@@ -114,6 +114,7 @@ def _serve(
     works = (*background, grpc.run) if grpc is not None else background
     head, supervised = limits.header_seconds, options.inherited is not None
     run_process(_wrapped(app, options), listening, announce, leave, works, head, supervised)
+    answering.note_all()
 
 
 def _wrapped(app: Any, options: Options) -> Any:
