@@ -17,6 +17,8 @@ from tests.conftest import start
 
 import headrace
 
+pytestmark = pytest.mark.xdist_group("dialects")
+
 ARROW = "application/vnd.apache.arrow.stream"
 PARQUET = "application/vnd.apache.parquet"
 TYPES = {"distance": "FP64", "stops": "INT64", "night": "BOOL", "carrier": "BYTES", "leaves": "BYTES"}

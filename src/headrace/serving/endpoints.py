@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -131,6 +132,8 @@ class Endpoints:
         self._held = {place: one for place, one in held.items() if id(one) in kept}
         self.state = State(document.generation, active, versions, document.rules, document.keys)
         self.problem = None
+        with self._lock:
+            self._evict()
         self._counters.generation = document.generation
 
     def add(self, model: str, version: int, digest: str) -> None:
@@ -179,19 +182,23 @@ class Endpoints:
                 held.loaded = Loaded(held.model, held.version, scorer, self._counters, self._limits)
                 held.facts = Facts(scorer.schema, scorer.task, scorer.classes, held.loaded.class_names)
                 held.bytes = max(resident() - before, LEAST_BYTES)
-                held.used = max((one.used for one in self._held.values()), default=0.0)
+                held.used = time.perf_counter()
                 self._evict(held)
             return held.loaded
 
-    def _evict(self, newest: Held) -> None:
-        """Let go of the versions that were not used for longest, until the rest is within the limit."""
-        loaded = sorted((one for one in self._held.values() if one.loaded is not None), key=lambda one: one.used)
-        over = sum(one.bytes for one in loaded) + (newest.bytes if newest not in loaded else 0) - self._limits.memory
+    def _evict(self, newest: Held | None = None) -> None:
+        """Let go of the versions that were not used for longest, until the rest is within the limit; one stays."""
+        loaded = sorted({*self._loaded(), *([newest] if newest else ())}, key=lambda one: one.used)
+        over = sum(one.bytes for one in loaded) - self._limits.memory
+        kept = newest or (loaded[-1] if loaded else None)
         for one in loaded if self._limits.memory else ():
-            if over > 0 and one is not newest:
+            if over > 0 and one is not kept:
                 one.loaded = None
                 over -= one.bytes
                 self._counters.evictions += 1
+
+    def _loaded(self) -> list[Held]:
+        return [one for one in self._held.values() if one.loaded is not None]
 
     def _active(self, held: dict[tuple[str, str], Held], model: str, endpoint: Endpoint) -> Active:
         arms = [self._hold(held, model, arm) if arm else None for arm in (endpoint.live, endpoint.canary)]

@@ -19,6 +19,7 @@ import headrace
 from headrace.entrypoints.cli.processes import Processes
 from headrace.entrypoints.cli.project import write_project
 from headrace.entrypoints.cli.runs import watched
+from headrace.entrypoints.demo.doors import doors, pass_through
 from headrace.entrypoints.demo.replay import MODEL, read_world
 from headrace.kernel.errors import Conflict, FellShort, MissingExtra
 from headrace.kernel.ports import Columns, Scorer
@@ -117,6 +118,7 @@ class Story:
         self._project = ws.places.root / "flights"
         self.urls: dict[str, str] = {}
         self._client: subprocess.Popen[bytes] | None = None
+        self._one_answer = False
 
     def tell(self) -> Told:
         """All scenes, in order."""
@@ -151,6 +153,22 @@ class Story:
         self.urls["scoring"] = self._processes.start("serve", "--port", "0")["url"]
         self.urls["console"] = self._processes.start("console", "--port", "0")["url"]
         self._console.print(f"  scoring {self.urls['scoring']}   console {self.urls['console']}")
+        self._same_row()
+
+    def _same_row(self) -> None:
+        """One flight through every door; of a server that captures nothing, so that the replay begins clean."""
+        version = self._ws.version(MODEL)
+        extra = Processes(self._ws.places.root)
+        try:
+            url = extra.start("serve", "--port", "0", "--capture", "off")["url"]
+            row = example_row(version.schema)
+            found = [pass_through(url, door) for door in doors(MODEL, version.schema, row)]
+        finally:
+            extra.stop()
+        self._one_answer = len({str(one.answer) for one in found}) == 1
+        said = ", ".join(f"{one.client} {1000 * one.seconds:.1f} ms" for one in found)
+        same = "the same answer" if self._one_answer else "DIFFERENT answers"
+        self._console.print(f"  one flight by {len(found)} kinds of clients, {same}: {said}", soft_wrap=True)
 
     def _replay(self) -> list[dict[str, Any]]:
         self._scene(
@@ -210,6 +228,8 @@ class Story:
         alarms = list(reversed(self._ws.windows.alarms(MODEL, 200)))
         audit = self._ws.verify_audit()
         short = _short(first, last, alarms, audit, before, after)
+        if not self._one_answer:
+            short.append("the doors do not give the same answer")
         return Told(
             first,
             last,

@@ -50,7 +50,7 @@ def tensor(name: Any, datatype: Any, shape: Any, values: list[Any]) -> Tensor:
     Raises:
         InvalidInput: a name, datatype or shape that cannot be, or another number of values.
     """
-    if not isinstance(name, str) or (datatype not in NUMPY and datatype != "BYTES"):
+    if not isinstance(name, str) or not isinstance(datatype, str) or datatype not in (*NUMPY, "BYTES"):
         raise InvalidInput(
             f"The input {name!r} has the datatype {datatype!r}.",
             expected=f"a name, and one of {', '.join(NUMPY)}, BYTES",
