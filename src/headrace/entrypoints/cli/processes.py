@@ -73,8 +73,9 @@ class Processes:
 @click.command()
 @click.option("--port", default=8000, show_default=True, help="The scoring server's; 0 takes a free one.")
 @click.option("--console-port", default=8080, show_default=True, help="0 takes a free one.")
+@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Scoring processes.")
 @verb
-def up(call: Call, port: int, console_port: int) -> int:
+def up(call: Call, port: int, console_port: int, workers: int) -> int:
     """Start everything on this machine: scoring, console with management API, and a worker."""
     ws = call.workspace
     processes = Processes(ws.places.root)
@@ -82,7 +83,7 @@ def up(call: Call, port: int, console_port: int) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda n, _: stopping.append(n))
     try:
-        scoring = processes.start("serve", "--port", str(port))
+        scoring = processes.start("serve", "--port", str(port), "--workers", str(workers))
         consoled = processes.start("console", "--port", str(console_port))
         processes.start("worker")
         urls = {"scoring": scoring["url"], "console": consoled["url"]}

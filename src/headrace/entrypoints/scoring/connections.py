@@ -22,11 +22,64 @@ LOOK_SECONDS = 1.0
 STUCK_SECONDS = 30.0
 
 
+LARGEST_JOINED = 1 << 16
+
+
+class JoinedWrites:
+    """A transport that sends the head of a reply together with its body: one call of the system instead of two.
+
+    uvicorn writes the two one after the other. A head is held until the next write, or the close of the connection;
+    ``100 Continue``, which has no body, is not held.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        """Write, or hold a head."""
+        if self._held and len(data) > LARGEST_JOINED:
+            self.flush()
+        elif self._held:
+            data, self._held = self._held + data, b""
+        elif data.startswith(b"HTTP/1.1 ") and data[9:10] != b"1":
+            self._held = data
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """Write what is held."""
+        if self._held:
+            data, self._held = self._held, b""
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Write what is held, then close."""
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection is closed or about to be."""
+        return self._transport.is_closing()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which closes a connection whose head grows past the limit before it is complete, and marks
-    a complete one that is larger."""
+    a complete one that is larger. Replies are written whole."""
 
     _head = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A new connection."""
+        super().connection_made(JoinedWrites(transport))  # type: ignore[arg-type]
+
+    def on_response_complete(self) -> None:
+        """A reply is whole; one without a body is only now."""
+        self.transport.flush()  # type: ignore[attr-defined]
+        super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""

@@ -103,7 +103,14 @@ class GrpcServer:
             for name, (scope, work) in self._calls().items()
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(messages.SERVICE, handlers),))
-        server.add_insecure_port(self.address)
+        try:
+            server.add_insecure_port(self.address)
+        except RuntimeError as error:
+            raise PortTaken(
+                f"gRPC cannot listen at {self.address}: {error}.",
+                expected="a free port",
+                todo="Choose another with --grpc-port, or switch gRPC off with --grpc-port off.",
+            ) from error
         await server.start()
         try:
             await server.wait_for_termination()

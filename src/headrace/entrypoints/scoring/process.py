@@ -33,7 +33,6 @@ class GentleServer(uvicorn.Server):
 
     Args:
         leave: called at the first signal.
-        requests: how many requests have been answered so far.
     """
 
     def __init__(self, config: uvicorn.Config, leave: Callable[[], None]) -> None:
@@ -41,6 +40,8 @@ class GentleServer(uvicorn.Server):
         self._leave = leave
         self._leaving: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.failure: BaseException | None = None
+        """What ended this process, where it was a part of it that failed."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins the leaving, the second ends it."""
@@ -48,6 +49,12 @@ class GentleServer(uvicorn.Server):
             self._loop.call_soon_threadsafe(self.begin_leaving)
         else:
             super().handle_exit(sig, frame)
+
+    def lose(self, done: asyncio.Task[None]) -> None:
+        """End, because a part of this process has failed."""
+        if not done.cancelled() and (error := done.exception()) is not None:
+            self.failure = error
+            self.should_exit = True
 
     def begin_leaving(self) -> None:
         """Leave as if a signal had come."""
@@ -111,12 +118,16 @@ def run_process(
         if supervised:
             works.append(lambda: _orphaned(server))
         tasks = [asyncio.create_task(work()) for work in works]
+        for task in tasks:
+            task.add_done_callback(lambda done: server.lose(done))
         tasks.append(asyncio.create_task(_announced(server, lambda: announce(host, port))))
         await server.serve(sockets=[listening])
         for task in tasks:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
+        if server.failure is not None:
+            raise server.failure
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(main())

