@@ -6,7 +6,9 @@ Databases are SQLAlchemy's business and object storage is obstore's, so there is
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from headrace.kernel.records import Runtime, Task
 from headrace.kernel.schema import Scalar, Schema
@@ -38,7 +40,7 @@ class Coded:
         return (self.values[place] for place in places)
 
 
-class Answers(NamedTuple):
+class Answers(msgspec.Struct, frozen=True):
     """What a model says of n rows: `predictions` has n values of the class's own type or numbers, or n lists of them
     where a model gives several answers a row; `probabilities` has n lists with a probability for each class, or is
     None where the model gives none."""
@@ -47,7 +49,7 @@ class Answers(NamedTuple):
     probabilities: list[list[float]] | None
 
 
-class AnswerArrays(NamedTuple):
+class AnswerArrays(msgspec.Struct, frozen=True):
     """The same as arrays: `predictions` of shape [n] or [n, outputs], `probabilities` of shape [n, classes]."""
 
     predictions: Any

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from headrace.kernel.errors import HeadraceError
 from headrace.kernel.identifiers import new_id
@@ -29,7 +31,7 @@ MOST_SHADOWS = 256
 NOTE_SECONDS = 0.01
 
 
-class Question(NamedTuple):
+class Question(msgspec.Struct, frozen=True):
     """One request, as far as it is known before its rows are."""
 
     state: State
@@ -40,10 +42,12 @@ class Question(NamedTuple):
     seconds: float
 
 
-class Noted(NamedTuple):
+class Noted(msgspec.Struct, frozen=True):
     """What is written down of one answer, or of one failure to answer."""
 
-    question: Question
+    state: State
+    dialect: str
+    key: Key | None
     chosen: Loaded
     route: str
     id: str
@@ -73,7 +77,8 @@ class Answering:
         self._endpoints = endpoints
         self._counters = counters
         self._capture = capture
-        self._durable = capture is not None and capture.mode == "durable"
+        self.durable = capture is not None and capture.mode == "durable"
+        """Whether replies wait for their captures."""
         self._secret = secret
         self._status_of = status_of
         self._unnoted: list[Noted] = []
@@ -86,7 +91,8 @@ class Answering:
             HeadraceError: there is no answer; what can be noted of it was.
         """
         started = time.perf_counter()
-        state, active, dialect, body, _, seconds = question
+        state, active, dialect, body = question.state, question.active, question.dialect, question.body
+        key, seconds = question.key, question.seconds
         request = new_id()
         live = active.live.loaded or await self.load(active.live)
         active.live.used = started
@@ -106,17 +112,14 @@ class Answering:
                 answers: Answers | AnswerArrays = batcher.single(rows.columns, rows.count)
             else:
                 answers = await _answers(chosen, rows, seconds)
-            rule = state.rules.get(chosen.model, ORDINARY) if state.rules else ORDINARY
-            reply = dialect.encode(Answered(chosen, rule, request, answers, asked.note))
-            noted = Noted(
-                question, chosen, route, request, rows, time.perf_counter() - started, answers, None, time.time()
-            )
-            if self._durable and self._capture is not None:
+            reply = dialect.encode(Answered(chosen, rule_of(state, chosen), request, answers, asked.note))
+            latency = time.perf_counter() - started
+            noted = Noted(state, dialect.name, key, chosen, route, request, rows, latency, answers, None, time.time())
+            if self.durable and self._capture is not None:
                 await self._capture.keep(self._captures(noted))
         except HeadraceError as error:
-            self.note(
-                Noted(question, chosen, route, request, rows, time.perf_counter() - started, None, error, time.time())
-            )
+            latency = time.perf_counter() - started
+            self.note(Noted(state, dialect.name, key, chosen, route, request, rows, latency, None, error, time.time()))
             raise
         if shadow is not None:
             self._shadow(question, shadow, request, rows)
@@ -140,12 +143,12 @@ class Answering:
 
     def note(self, noted: Noted) -> None:
         """Count and capture one answer, or one failure to answer."""
-        question, chosen, route, _, rows, latency, _, error, _ = noted
-        key = question.key
+        key, chosen, route, rows, error = noted.key, noted.chosen, noted.route, noted.rows, noted.error
+        latency = noted.latency
         status = 200 if error is None else self._status_of(error)
         counters = self._counters
         consumer = key.consumer if key is not None else ""
-        series = counters.series[chosen.model, chosen.version, route, question.dialect.name, consumer, status]
+        series = counters.series[chosen.model, chosen.version, route, noted.dialect, consumer, status]
         series.requests += 1
         series.rows += rows.count
         series.seconds.add(latency)
@@ -153,7 +156,7 @@ class Answering:
             series.slow += 1
         if rows.unknown:
             counters.unknown_fields[chosen.model] += rows.unknown
-        if self._capture is None or (self._durable and error is None and route != "shadow"):
+        if self._capture is None or (self.durable and error is None and route != "shadow"):
             return
         if rows.count > CAPTURED_ROWS:
             asyncio.get_running_loop().run_in_executor(None, self._capture_all, noted)
@@ -167,8 +170,8 @@ class Answering:
 
     def _captures(self, noted: Noted) -> list[Captured]:
         """The records of one request: one, unless it is large."""
-        question, chosen, route, request, rows, latency, answers, error, _ = noted
-        state, key = question.state, question.key
+        state, key, chosen, rows, answers = noted.state, noted.key, noted.chosen, noted.rows, noted.answers
+        error = noted.error
         features, context = rows.columns, rows.context
         if rows.bulk:
             features = {name: _listed(values) for name, values in features.items()}
@@ -183,13 +186,13 @@ class Answering:
             context = dict(context)
             moments = context.pop(chosen.time_column, [])
         whole = Captured(
-            id=request,
+            id=noted.id,
             time=noted.time,
             model=chosen.model,
             version=chosen.version,
-            route=route,
+            route=noted.route,
             generation=state.generation,
-            latency=latency,
+            latency=noted.latency,
             rows=rows.count,
             features=features,
             keys=context,
@@ -218,17 +221,24 @@ class Answering:
 
     async def _score_shadow(self, question: Question, shadow: Held, request: str, rows: Rows) -> None:
         started = time.perf_counter()
+        answers: Answers | AnswerArrays | None = None
+        fault: HeadraceError | None = None
+        loaded = shadow.loaded
         try:
-            loaded = shadow.loaded or await self.load(shadow)
+            loaded = loaded or await self.load(shadow)
             rows = (await self._decoded(question.dialect, question.body, loaded)).rows
             answers = await _answers(loaded, rows, question.seconds)
         except HeadraceError as error:
-            if shadow.loaded is not None:
-                latency = time.perf_counter() - started
-                self.note(Noted(question, shadow.loaded, "shadow", request, rows, latency, None, error, time.time()))
-        else:
+            fault = error
+        if loaded is not None:
+            state, dialect, key = question.state, question.dialect.name, question.key
             latency = time.perf_counter() - started
-            self.note(Noted(question, loaded, "shadow", request, rows, latency, answers, None, time.time()))
+            self.note(Noted(state, dialect, key, loaded, "shadow", request, rows, latency, answers, fault, time.time()))
+
+
+def rule_of(state: State, chosen: Loaded) -> Rule:
+    """What the operators of a model want its answers and captures to be."""
+    return state.rules.get(chosen.model, ORDINARY) if state.rules else ORDINARY
 
 
 async def _answers(chosen: Loaded, rows: Rows, seconds: float) -> Answers | AnswerArrays:

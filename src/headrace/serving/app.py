@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from headrace.kernel.errors import Fault, HeadraceError, InvalidInput, NotFound, Overloaded, TooLarge, WrongMethod
 from headrace.kernel.routes import Key
@@ -13,7 +15,7 @@ from headrace.serving.answering import Answering, Noted, Question
 from headrace.serving.batching import passed
 from headrace.serving.bodies import Headers, Reader, Receive
 from headrace.serving.counters import Counters
-from headrace.serving.endpoints import Endpoints, State
+from headrace.serving.endpoints import Active, Endpoints, State
 from headrace.serving.guard import Guard
 from headrace.serving.limits import Limits
 from headrace.serving.paths import Paths, Target, View
@@ -26,7 +28,7 @@ SEEN = "headrace"
 """Where a request's scope says what became of it, for access logs and traces around this callable."""
 
 
-class Seen(NamedTuple):
+class Seen(msgspec.Struct, frozen=True):
     """What became of a request."""
 
     consumer: str
@@ -93,11 +95,7 @@ class ScoringApp:
         finally:
             counters.running -= 1
         scope[SEEN] = Seen(key.consumer if key is not None else "", noted, error)
-        told = [(b"content-type", reply.kind), (b"content-length", b"%d" % len(reply.body)), *reply.headers]
-        if noted is not None:
-            told.append((b"headrace-generation", b"%d" % noted.question.state.generation))
-        if b"x-request-id" in headers:
-            told.append((b"x-request-id", headers[b"x-request-id"][:200]))
+        told = heading(reply, noted, headers)
         if self.draining:
             told.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": reply.status, "headers": told})
@@ -124,10 +122,7 @@ class ScoringApp:
             raise Overloaded(f"{self._counters.running} requests are running.", todo="Try again in a second.")
         if key is not None:
             self._guard.spend(key)
-        model = target.model or self._only(state)
-        endpoints = self._endpoints
-        number = target.version
-        active = endpoints.active(model, state) if number is None else endpoints.version(model, number, state)
+        active = self.asked_for(target, state)
         body = await self._reader.read(headers, receive)
         seconds = self._limits.seconds
         asked = headers.get(b"headrace-deadline")
@@ -143,11 +138,18 @@ class ScoringApp:
         assert target.path.page is not None
         if not target.path.about:
             return target.path.page(View(state, target, None, None))
-        model, number = target.model or self._only(state), target.version
-        endpoints = self._endpoints
-        active = endpoints.active(model, state) if number is None else endpoints.version(model, number, state)
+        active = self.asked_for(target, state)
         loaded = active.live.loaded or await self._answering.load(active.live)
         return target.path.page(View(state, target, active, loaded))
+
+    def asked_for(self, target: Target, state: State) -> Active:
+        """The endpoint that a path means.
+
+        Raises:
+            NotFound: there is none, or the path names none and there are several.
+        """
+        model, number, endpoints = target.model or self._only(state), target.version, self._endpoints
+        return endpoints.active(model, state) if number is None else endpoints.version(model, number, state)
 
     def _only(self, state: State) -> str:
         """The model that a path without a model means.
@@ -180,6 +182,17 @@ class ScoringApp:
         if status == 401:
             return Reply(status, body, ((b"www-authenticate", b'Bearer realm="headrace"'),))
         return Reply(status, body)
+
+
+def heading(reply: Reply, noted: Noted | None, asked: Headers) -> list[tuple[bytes, bytes]]:
+    """The fields of a reply's head."""
+    told = [(b"content-type", reply.kind), (b"content-length", b"%d" % len(reply.body)), *reply.headers]
+    if noted is not None:
+        told.append((b"headrace-generation", b"%d" % noted.state.generation))
+    named = asked.get(b"x-request-id")
+    if named is not None:
+        told.append((b"x-request-id", named[:200]))
+    return told
 
 
 def _freed(error: HeadraceError) -> HeadraceError:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+
+import msgspec
 
 from headrace.kernel.errors import DeadlinePassed, HeadraceError, SchemaViolation
 from headrace.kernel.ports import AnswerArrays, Answers, Columns, Scorer
@@ -25,10 +27,15 @@ SMOOTHING = 0.2
 LOOK_EVERY = 16
 
 
-class _Waiting(NamedTuple):
+Settle = Callable[[Answers | BaseException], None]
+"""Takes the answers to some rows, or what the model raised at them. It raises nothing."""
+
+
+class _Waiting(msgspec.Struct, frozen=True):
     columns: Columns
     rows: int
-    future: asyncio.Future[Answers]
+    settle: Settle
+    gone: Callable[[], bool]
 
 
 class Batcher:
@@ -43,6 +50,11 @@ class Batcher:
         self._seconds = INLINE_SECONDS
         self._crowded = True
         self._alone = 0
+
+    @property
+    def cheap(self) -> bool:
+        """Whether a call takes so little time that it needs no thread."""
+        return self._seconds < INLINE_SECONDS
 
     def at_once(self, rows: Rows) -> bool:
         """Whether to answer without a queue: calls are cheap, and nothing else arrived in the last turns."""
@@ -76,13 +88,17 @@ class Batcher:
             SchemaViolation: the model raised at a row; the row is named.
             DeadlinePassed: the time was over before the answers were there.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answers] = loop.create_future()
-        self._waiting.append(_Waiting(columns, rows, future))
-        self._counters.waiting += rows
-        if not self._busy:
-            self._busy = True
-            loop.call_soon(self._next)
+        future: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
+
+        def settle(result: Answers | BaseException) -> None:
+            if future.done():
+                return
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        self.ask(columns, rows, settle, future.done)
         if self._seconds < INLINE_SECONDS:
             return await future
         try:
@@ -90,6 +106,19 @@ class Batcher:
                 return await future
         except TimeoutError as error:
             raise passed(seconds) from error
+
+    def ask(self, columns: Columns, rows: int, settle: Settle, gone: Callable[[], bool]) -> None:
+        """Put rows into the next batch.
+
+        Args:
+            settle: called with the answers, in the thread of the event loop.
+            gone: whether nobody waits for the answers any more.
+        """
+        self._waiting.append(_Waiting(columns, rows, settle, gone))
+        self._counters.waiting += rows
+        if not self._busy:
+            self._busy = True
+            asyncio.get_running_loop().call_soon(self._next)
 
     async def arrays(self, columns: Columns, rows: int) -> AnswerArrays:
         """The answers to many rows as arrays, in the model's thread.
@@ -122,12 +151,7 @@ class Batcher:
 
     def _settle(self, batch: list[_Waiting], results: list[Answers | BaseException]) -> None:
         for waiting, result in zip(batch, results, strict=True):
-            if waiting.future.done():
-                continue
-            if isinstance(result, BaseException):
-                waiting.future.set_exception(result)
-            else:
-                waiting.future.set_result(result)
+            waiting.settle(result)
 
     def _take(self) -> list[_Waiting]:
         """The next batch; what nobody waits for any more is left out."""
@@ -138,7 +162,7 @@ class Batcher:
                 break
             taken += 1
             self._counters.waiting -= waiting.rows
-            if not waiting.future.done():
+            if not waiting.gone():
                 batch.append(waiting)
                 rows += waiting.rows
         self._waiting = self._waiting[taken:]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from headrace.kernel.errors import DeadlinePassed, InvalidInput, Overloaded, TooLarge, UnknownFormat
 from headrace.serving.limits import Limits
@@ -16,7 +18,7 @@ PIECE = 1 << 18
 _WINDOWS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 47}
 
 
-class Body(NamedTuple):
+class Body(msgspec.Struct, frozen=True):
     """A whole body, with what the caller says of it."""
 
     content: bytes

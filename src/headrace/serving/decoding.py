@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -27,7 +27,7 @@ MOST_VALUES = 500_000
 """The most values of a JSON body that is decoded without a type, which takes some hundred bytes for each."""
 
 
-class Rows(NamedTuple):
+class Rows(msgspec.Struct, frozen=True):
     """Decoded rows: the features as columns, and key and time columns as they were sent (or None)."""
 
     count: int
@@ -46,12 +46,16 @@ class RowDecoder:
         self._asked = schema.asked
         self._fields = {f"c{i}": column for i, column in enumerate(self._asked)}
         strict, lenient = (_row_type(self._asked, forbid) for forbid in (True, False))
+        exact = _row_type(self._asked, True, whole=True)
+        self._exact = msgspec.json.Decoder(exact)
+        self._exact_many = msgspec.json.Decoder(_request_type(exact))
         self._strict = msgspec.json.Decoder(_request_type(strict))
         self._lenient = msgspec.json.Decoder(_request_type(lenient))
         self._bare_strict = msgspec.json.Decoder(strict)
         self._bare_lenient = msgspec.json.Decoder(lenient)
         self._row = lenient
         self._most_rows = most_rows
+        self._width = len(self._asked)
         self._names = {column.name for column in self._asked}
         self._order = [column.name for column in self._asked]
         self._features = [column.name for column in schema.features]
@@ -92,17 +96,23 @@ class RowDecoder:
         return self._gathered(rows, unknown)
 
     def _simple(self, body: bytes) -> Rows | None:
-        """The row of a small body that holds one bare row with every field, each once; None for anything else."""
-        if not self._plain or b'"rows"' in body or body.count(b":") != len(self._order):
-            return None
+        """The row of a body that holds one row with every field, each once, and nothing else; None for anything else.
+
+        Every name is followed by a colon: where there are as many colons as names, no name is there twice.
+        """
+        colons = body.count(b":")
         try:
-            values = astuple(self._bare_strict.decode(body))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            if colons == self._width:
+                row = self._exact.decode(body)
+            elif colons == self._width + 1:
+                (row,) = self._exact_many.decode(body).rows
+            else:
+                return None
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
             return None
-        if UNSET in values:
-            return None
-        columns = {name: [value] for name, value in zip(self._order, values, strict=True)}
-        return Rows(1, columns, {}, 0)
+        if not self._plain:
+            return self._gathered([row], 0)
+        return Rows(1, {name: [value] for name, value in zip(self._order, astuple(row))}, {}, 0)  # noqa: B905
 
     def _refuse_twice(self, rows: list[Any], body: bytes) -> None:
         """Refuse a field that is there twice: which of the two counts would be chance.
@@ -277,12 +287,21 @@ def refuse_many(body: bytes, most: int) -> None:
         raise too_many(rows, most)
 
 
-def _row_type(asked: tuple[Column, ...], forbid: bool) -> type[Any]:
+def _row_type(asked: tuple[Column, ...], forbid: bool, whole: bool = False) -> type[Any]:
+    """The struct of a row.
+
+    Args:
+        forbid: whether fields that are not asked for are refused.
+        whole: whether every field must be there.
+    """
     fields: list[Any] = []
     for i, column in enumerate(asked):
         optional = column.nullable or column.role != "feature"
         kind = _TYPES[column.type] if column.role == "feature" else _context_type(column)
-        fields.append((f"c{i}", kind | None | UnsetType, UNSET) if optional else (f"c{i}", kind))
+        if optional and not whole:
+            fields.append((f"c{i}", kind | None | UnsetType, UNSET))
+        else:
+            fields.append((f"c{i}", kind | None if optional else kind))
     names = {f"c{i}": column.name for i, column in enumerate(asked)}
     return msgspec.defstruct("Row", fields, rename=names, kw_only=True, forbid_unknown_fields=forbid, gc=False)
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from headrace.kernel.errors import HeadraceError, NotFound
 from headrace.kernel.ports import Scorer
 from headrace.kernel.records import Task
@@ -72,7 +74,7 @@ class Held:
         self.used = 0.0
 
 
-class Active(NamedTuple):
+class Active(msgspec.Struct, frozen=True):
     """One endpoint at one generation."""
 
     live: Held
@@ -89,7 +91,7 @@ class Active(NamedTuple):
         return self.live, "live", self.canary if self.paired else None
 
 
-class State(NamedTuple):
+class State(msgspec.Struct, frozen=True):
     """All endpoints at one generation. A request takes one state and keeps it to its end."""
 
     generation: int

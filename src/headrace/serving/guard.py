@@ -82,6 +82,12 @@ class Guard:
                 todo="Try again in a second, or ask the operator for more.",
             )
 
+    def give_back(self, key: Key) -> None:
+        """Take back one request that was counted."""
+        if key.quota is not None:
+            left, at = self._buckets[key.id]
+            self._buckets[key.id] = (left + 1.0, at)
+
 
 def shown_key(headers: Headers) -> bytes | None:
     """The key in a request's headers: ``Authorization: Bearer``, Basic with the key as password, or ``X-API-Key``."""

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from headrace.serving.dialects.dialect import Dialect
 from headrace.serving.endpoints import Active, Loaded, State
 from headrace.serving.guard import Asked
@@ -15,7 +17,7 @@ _PARTS = {"{model}": "(?P<model>[^/:]+)", "{version}": "(?P<version>[0-9]{1,9})"
 MOST_KNOWN = 4096
 
 
-class Target(NamedTuple):
+class Target(msgspec.Struct, frozen=True):
     """What a path means: whom it asks for, and which version where one was named."""
 
     path: Path
@@ -32,7 +34,7 @@ class View(NamedTuple):
     loaded: Loaded | None
 
 
-class Path(NamedTuple):
+class Path(msgspec.Struct, frozen=True):
     """One row of the table.
 
     Attributes:

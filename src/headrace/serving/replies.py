@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -10,7 +10,7 @@ JSON = b"application/json"
 encode_json = msgspec.json.Encoder().encode
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True):
     """Status, body, further headers and content type."""
 
     status: int

@@ -33,7 +33,7 @@ pickle.loads = pickle.load = pickle.Unpickler = never
 from pathlib import Path
 from headrace.runtimes.opening import open_bundle
 scorer = open_bundle(Path(sys.argv[1]), sys.argv[2])
-print(json.dumps([scorer.runtime, scorer.answer({"a": [0.5], "b": [1.0], "c": [0.0], "d": [2.0], "s": ["x"]}, 1)]))
+print(json.dumps([scorer.runtime, scorer.answer({"a": [0.5], "b": [1.0], "c": [0.0], "d": [2.0], "s": ["x"]}, 1).predictions]))
 print(sorted({"sklearn", "pandas", "polars", "cloudpickle", "onnx"} & set(sys.modules)))
 """
 

@@ -90,9 +90,9 @@ def _line(scope: dict[str, Any], status: int, size: int, seconds: float) -> dict
             "model": noted.chosen.model,
             "version": noted.chosen.version,
             "route": noted.route,
-            "dialect": noted.question.dialect.name,
+            "dialect": noted.dialect,
             "rows": noted.rows.count,
             "id": noted.id,
-            "generation": noted.question.state.generation,
+            "generation": noted.state.generation,
         }
     return {name: value for name, value in line.items() if value is not None}

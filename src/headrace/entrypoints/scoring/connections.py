@@ -1,7 +1,6 @@
-"""What uvicorn has no limit for: heads that are too large, that never come, and replies that are never read.
+"""The connections of a scoring server: uvicorn's, with the express way for plain requests before them.
 
-Once a second the connections are looked at, and those that have been stuck for too long are closed; only the size of a
-head is counted as it arrives.
+uvicorn reads HTTP, and answers by the ASGI callable. What it has no limit for is here: heads that are too large.
 """
 
 from __future__ import annotations
@@ -9,17 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
-import time
 from typing import Any
 
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from headrace.serving.app import OVERSIZED
+from headrace.serving.express import Express
+from headrace.serving.replies import Reply
 
 MOST_HEAD_BYTES = 32 << 10
-LOOK_SECONDS = 1.0
-STUCK_SECONDS = 30.0
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\nheadrace-generation: %d\r\n%b\r\n%b"
 
 
 LARGEST_JOINED = 1 << 16
@@ -66,14 +64,27 @@ class JoinedWrites:
         return getattr(self._transport, name)
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class ScoringProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which closes a connection whose head grows past the limit before it is complete, and marks
-    a complete one that is larger. Replies are written whole."""
+    a complete one that is larger. Replies are written whole.
 
-    _head = 0
+    Args:
+        express: is offered each plain request that arrives in one piece, before anything is made for it.
+    """
+
+    _held = False
+    _body = b""
+    _feeding = False
+
+    def __init__(self, *args: Any, express: Express | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._express = express
+        self.head = 0
+        """The bytes of a head that is not complete yet."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new connection."""
+        self.direct = transport
         super().connection_made(JoinedWrites(transport))  # type: ignore[arg-type]
 
     def on_response_complete(self) -> None:
@@ -84,15 +95,100 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         before = self.cycle
+        self._feeding = self._express is not None and self.head + len(data) <= MOST_HEAD_BYTES
         super().data_received(data)
+        self._feeding = False
+        if self._held:
+            self._let_go()
         if self.cycle is not before:
-            self._head = 0
+            self.head = 0
             if len(data) > MOST_HEAD_BYTES and self._size() > MOST_HEAD_BYTES:
                 self.scope[OVERSIZED] = True  # type: ignore[typeddict-unknown-key]
         elif before is None or before.response_complete:
-            self._head += len(data)
-            if self._head > MOST_HEAD_BYTES and (before is None or not before.more_body):
+            self.head += len(data)
+            if self.head > MOST_HEAD_BYTES and (before is None or not before.more_body):
                 self._refuse_head()
+
+    def on_headers_complete(self) -> None:
+        """A head is whole. That of a plain request is held, for its body may have come with it."""
+        if self._feeding and self._is_plain():
+            self._held, self._body = True, b""
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body."""
+        if self._held:
+            self._body += body
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        if self._held:
+            before, url = self.cycle, self.url
+            request = PlainRequest(self, url.decode("latin-1"), self.headers, self._body)
+            self.cycle = request  # type: ignore[assignment]
+            assert self._express is not None
+            if self._express.take(request):
+                self._held = False
+                return
+            self.cycle = before
+            self._let_go()
+        super().on_message_complete()
+
+    def _is_plain(self) -> bool:
+        """Whether it is an ordinary POST of a connection that is kept, on which nothing is under way."""
+        parser, cycle = self.parser, self.cycle
+        return (
+            (cycle is None or cycle.response_complete)
+            and parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not self.expect_100_continue
+            and not parser.should_upgrade()
+            and not self.flow.write_paused
+            and b"?" not in self.url
+            and b"%" not in self.url
+        )
+
+    def _let_go(self) -> None:
+        """Treat what was held as uvicorn does."""
+        self._held = False
+        if not self.transport.is_closing():
+            super().on_headers_complete()
+            if self._body:
+                super().on_body(self._body)
+
+    def replied(self, request: PlainRequest) -> None:
+        """A plain request is answered; others may wait for that."""
+        if not request.keep_alive:
+            self.server_state.total_requests += 1
+            self.transport.close()
+        elif self.pipeline:
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+
+    def hand_back(self, request: PlainRequest) -> None:
+        """Let the ASGI callable answer a plain request."""
+        task = self.loop.create_task(self._through_app(request))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _through_app(self, request: PlainRequest) -> None:
+        scope = {"type": "http", "method": "POST", "path": request.path, "headers": list(request.headers.items())}
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": request.body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self.app(scope, receive, send)  # type: ignore[arg-type]
+        start, body = sent
+        request.send(start["status"], start["headers"], body["body"])
 
     def _size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -105,50 +201,60 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-class Sweeper:
-    """Closes connections whose head does not arrive, or whose reply is not read.
-
-    Args:
-        head_seconds: how long a head may take, from the connection's first moment or the last reply.
-    """
-
-    def __init__(self, server: uvicorn.Server, head_seconds: float) -> None:
-        self._server = server
-        self._head_seconds = head_seconds
-        self._since: dict[Any, tuple[str, float]] = {}
-
-    async def run(self) -> None:
-        """Look for ever."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            self.look(time.monotonic())
-
-    def look(self, now: float) -> None:
-        """Look once."""
-        connections = self._server.server_state.connections
-        states = {connection: state for connection in list(connections) if (state := _stuck(connection))}
-        since = {}
-        for connection, state in states.items():
-            before = self._since.get(connection)
-            began = before[1] if before is not None and before[0] == state else now
-            since[connection] = (state, began)
-            if now - began >= (STUCK_SECONDS if state == "reply" else self._head_seconds):
-                with contextlib.suppress(Exception):
-                    connection.transport.abort()
-        self._since = since
+class _NobodyWaits:
+    def set(self) -> None:
+        """There is nothing to do."""
 
 
-def _stuck(connection: Any) -> str:
-    """Where a connection may be stuck: waiting for a head, for its reply to be read, or for the rest of a body that
-    was refused; nowhere while its request is being answered or it idles between two."""
-    cycle = getattr(connection, "cycle", None)
-    if cycle is None:
-        return "head"
-    if not cycle.response_complete:
-        return "reply" if connection.flow.write_paused else ""
-    if cycle.more_body:
-        return "rest"
-    return "head" if connection.timeout_keep_alive_task is None else ""
+class PlainRequest:
+    """A plain request that is whole; for uvicorn it stands where the state of a request and its reply does."""
+
+    __slots__ = ("_protocol", "body", "disconnected", "headers", "keep_alive", "path", "response_complete")
+    more_body = False
+    message_event = _NobodyWaits()
+
+    def __init__(self, protocol: ScoringProtocol, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self._protocol = protocol
+        self.path = path
+        self.headers = dict(headers)
+        self.body = body
+        self.disconnected = self.response_complete = False
+        self.keep_alive = True
+
+    def reply(self, reply: Reply, generation: int) -> None:
+        """Send an answer."""
+        self.response_complete = True
+        if self.disconnected:
+            return
+        content, more = reply.body, b""
+        for field in reply.headers:
+            more += b"%b: %b\r\n" % field
+        if b"x-request-id" in self.headers:
+            more += b"x-request-id: %b\r\n" % self.headers[b"x-request-id"][:200]
+        if not self.keep_alive:
+            more += b"connection: close\r\n"
+        self._protocol.direct.write(_HEAD % (reply.kind, len(content), generation, more, content))
+        self._protocol.replied(self)
+
+    def send(self, status: int, fields: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Send the reply of the ASGI callable."""
+        self.response_complete = True
+        if self.disconnected:
+            return
+        self.keep_alive = self.keep_alive and (b"connection", b"close") not in fields
+        told = b"".join(b"%b: %b\r\n" % field for field in fields if field[0] != b"connection")
+        if not self.keep_alive:
+            told += b"connection: close\r\n"
+        self._protocol.direct.write(STATUS_LINE[status] + told + b"\r\n" + body)
+        self._protocol.replied(self)
+
+    def hand_back(self) -> None:
+        """Let the ASGI callable answer it."""
+        self._protocol.hand_back(self)
+
+    def gone(self) -> bool:
+        """Whether the client went away."""
+        return self.disconnected
 
 
 def raise_file_limit() -> None:

@@ -9,12 +9,15 @@ import os
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import uvicorn
 
-from headrace.entrypoints.scoring.connections import BoundedProtocol, Sweeper, raise_file_limit
+from headrace.entrypoints.scoring.connections import ScoringProtocol, raise_file_limit
+from headrace.entrypoints.scoring.sweeping import Sweeper
+from headrace.serving.express import Express
 
 DRAIN_SECONDS = 20
 KEEP_ALIVE_SECONDS = 75
@@ -94,12 +97,17 @@ def run_process(
     background: tuple[Background, ...] = (),
     head_seconds: float = 10.0,
     supervised: bool = False,
+    express: Express | None = None,
 ) -> None:
-    """Serve until a signal, or until the supervisor is gone."""
+    """Serve until a signal, or until the supervisor is gone.
+
+    Args:
+        express: where plain requests go before they come to `app`; None where what is around `app` must see them all.
+    """
     raise_file_limit()
     config = uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        http=partial(ScoringProtocol, express=express),  # type: ignore[arg-type]
         lifespan="off",
         log_level="warning",
         access_log=False,
@@ -114,7 +122,7 @@ def run_process(
 
     async def main() -> None:
         server = GentleServer(config, leave)
-        works = [Sweeper(server, head_seconds).run, *background]
+        works = [Sweeper(server, head_seconds, KEEP_ALIVE_SECONDS).run, *background]
         if supervised:
             works.append(lambda: _orphaned(server))
         tasks = [asyncio.create_task(work()) for work in works]

@@ -30,6 +30,7 @@ from headrace.serving.app import ScoringApp
 from headrace.serving.capture import Capture
 from headrace.serving.counters import Counters, Snapshot
 from headrace.serving.endpoints import Endpoints
+from headrace.serving.express import Express
 from headrace.serving.guard import Guard
 from headrace.serving.paths import Paths
 from headrace.serving.site import site
@@ -105,7 +106,9 @@ def _serve(
     guard = Guard(options.keys_required)
     answering = Answering(endpoints, counters, capture, secret, status_of)
     table = site(endpoints, codecs, lambda: metrics_page(snapshot), lambda: app.draining, options.vertex)
-    app = ScoringApp(endpoints, answering, counters, guard, limits, Paths(table), status_of, options.single)
+    paths = Paths(table)
+    app = ScoringApp(endpoints, answering, counters, guard, limits, paths, status_of, options.single)
+    express = Express(app, endpoints, answering, counters, guard, limits, paths)
     grpc = open_grpc(options, GrpcServer(endpoints, answering, guard, counters, limits))
 
     def leave() -> None:
@@ -113,7 +116,9 @@ def _serve(
 
     works = (*background, grpc.run) if grpc is not None else background
     head, supervised = limits.header_seconds, options.inherited is not None
-    run_process(_wrapped(app, options), listening, announce, leave, works, head, supervised)
+    wrapped = _wrapped(app, options)
+    way = express if wrapped is app else None
+    run_process(wrapped, listening, announce, leave, works, head, supervised, way)
     answering.note_all()
 
 

@@ -75,7 +75,7 @@ class Traced:
                     "headrace.model": noted.chosen.model,
                     "headrace.version": noted.chosen.version,
                     "headrace.route": noted.route,
-                    "headrace.generation": noted.question.state.generation,
+                    "headrace.generation": noted.state.generation,
                     "headrace.rows": noted.rows.count,
                     "headrace.request": noted.id,
                 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 
 from headrace.kernel.errors import InvalidInput
@@ -15,14 +16,14 @@ from headrace.serving.endpoints import Loaded
 from headrace.serving.replies import Reply
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True):
     """The rows of a request, and what the dialect must remember for its reply."""
 
     rows: Rows
     note: Any = None
 
 
-class Answered(NamedTuple):
+class Answered(msgspec.Struct, frozen=True):
     """The answers to a request, and what they are answers to. `answers` are arrays where the rows were."""
 
     loaded: Loaded
