@@ -16,6 +16,8 @@ from headrace.kernel.ports import Coded, Columns
 from headrace.runtimes.plan import Encoder, Lookup, Number, Words
 
 _NAN = math.nan
+FEW = 4
+"""Up to as many rows are encoded row by row: below it a call of numpy for each column costs more."""
 
 
 class Encoding:
@@ -39,17 +41,25 @@ class Encoding:
         Raises:
             SchemaViolation: a value that the model refuses; names the row and the field.
         """
-        if rows == 1:
-            row = [_NAN if (value := columns[name][0]) is None else value for name in self._first]
-            for name, extend in self._rest:
-                extend(row, columns[name][0])
-            return np.array([row], dtype=np.float64)
+        if rows <= FEW:
+            try:
+                return np.array([self._row(columns, row) for row in range(rows)], dtype=np.float64)
+            except SchemaViolation:
+                pass  # column by column it is met again, and its row is known
         matrix = np.empty((rows, self.width))
-        place = 0
-        for encoder in self._encoders:
+        place = len(self._first)
+        if place:
+            matrix[:, :place] = np.array([columns[name] for name in self._first], dtype=np.float64).T
+        for encoder in self._encoders[place:]:
             encoder.fill(matrix[:, place : place + encoder.width], columns[encoder.column], first)
             place += encoder.width
         return matrix
+
+    def _row(self, columns: Columns, place: int) -> list[float]:
+        row = [_NAN if (value := columns[name][place]) is None else value for name in self._first]
+        for name, extend in self._rest:
+            extend(row, columns[name][place])
+        return row
 
 
 class _NumberEncoder:

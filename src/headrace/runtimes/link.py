@@ -16,6 +16,8 @@ from headrace.kernel.schema import Scalar
 from headrace.runtimes.plan import Link
 from headrace.runtimes.single import exponential32, logistic32, softmax32
 
+FEW = 64
+"""Up to as many rows are linked one by one: below it the calls of numpy cost more."""
 Turn = Callable[[np.ndarray], np.ndarray]
 
 
@@ -32,11 +34,13 @@ class Linked:
 
     def answers(self, scores: np.ndarray) -> Answers:
         """Answers as Python values."""
-        if self._quick and len(scores) == 1:
-            share = logistic(scores[0, 0].item())
+        if self._quick and len(scores) <= FEW:
+            found = scores[:, 0].tolist()
+            shares = [logistic(score) for score in found]
             first, second = self._classes
-            chosen = share > 0.5 if self._least is None else scores[0, 0] > self._least
-            return Answers([second if chosen else first], [[1.0 - share, share]])
+            least = self._least
+            decided = [x > 0.5 for x in shares] if least is None else [x > least for x in found]
+            return Answers([second if chosen else first for chosen in decided], [[1.0 - x, x] for x in shares])
         return self.arrays(scores).lists()
 
     def arrays(self, scores: np.ndarray) -> AnswerArrays:

@@ -138,17 +138,29 @@ class Answering:
     def note_all(self) -> None:
         """Note what waits for it."""
         unnoted, self._unnoted = self._unnoted, []
-        for noted in unnoted:
-            self.note(noted)
+        self.note(*unnoted)
 
-    def note(self, noted: Noted) -> None:
-        """Count and capture one answer, or one failure to answer."""
-        key, chosen, route, rows, error = noted.key, noted.chosen, noted.route, noted.rows, noted.error
-        latency = noted.latency
-        status = 200 if error is None else self._status_of(error)
-        counters = self._counters
+    def note(self, *all_noted: Noted) -> None:
+        """Count and capture answers, or failures to answer."""
+        captured: list[Captured] = []
+        for noted in all_noted:
+            self._count(noted)
+            if self._capture is None or (self.durable and noted.error is None and noted.route != "shadow"):
+                continue
+            if noted.rows.count > CAPTURED_ROWS:
+                asyncio.get_running_loop().run_in_executor(None, self._capture_large, noted)
+            else:
+                captured += self._captures(noted)
+        if captured:
+            assert self._capture is not None
+            self._capture.add(captured)
+
+    def _count(self, noted: Noted) -> None:
+        key, chosen, rows, latency = noted.key, noted.chosen, noted.rows, noted.latency
+        status = 200 if noted.error is None else self._status_of(noted.error)
         consumer = key.consumer if key is not None else ""
-        series = counters.series[chosen.model, chosen.version, route, noted.dialect, consumer, status]
+        counters = self._counters
+        series = counters.series[chosen.model, chosen.version, noted.route, noted.dialect, consumer, status]
         series.requests += 1
         series.rows += rows.count
         series.seconds.add(latency)
@@ -156,17 +168,11 @@ class Answering:
             series.slow += 1
         if rows.unknown:
             counters.unknown_fields[chosen.model] += rows.unknown
-        if self._capture is None or (self.durable and error is None and route != "shadow"):
-            return
-        if rows.count > CAPTURED_ROWS:
-            asyncio.get_running_loop().run_in_executor(None, self._capture_all, noted)
-        else:
-            self._capture_all(noted)
 
-    def _capture_all(self, noted: Noted) -> None:
+    def _capture_large(self, noted: Noted) -> None:
         assert self._capture is not None
         for captured in self._captures(noted):
-            self._capture.add(captured)
+            self._capture.add([captured])
 
     def _captures(self, noted: Noted) -> list[Captured]:
         """The records of one request: one, unless it is large."""

@@ -107,12 +107,12 @@ class Batcher:
         except TimeoutError as error:
             raise passed(seconds) from error
 
-    def ask(self, columns: Columns, rows: int, settle: Settle, gone: Callable[[], bool]) -> None:
+    def ask(self, columns: Columns, rows: int, settle: Settle, gone: Callable[[], bool] = bool) -> None:
         """Put rows into the next batch.
 
         Args:
             settle: called with the answers, in the thread of the event loop.
-            gone: whether nobody waits for the answers any more.
+            gone: whether nobody waits for the answers any more; then `settle` is not called.
         """
         self._waiting.append(_Waiting(columns, rows, settle, gone))
         self._counters.waiting += rows

@@ -1,6 +1,6 @@
 """Capture: every prediction into a bounded buffer, often to a local segment, and segments to the inbox.
 
-A segment is a row of records, each a length, a CRC-32 and a msgpack document; a torn tail is ignored. In the default
+A segment is a row of records, each a length, a CRC-32 and answers in msgpack; a torn tail is ignored. In the default
 mode the buffer is written every 50 ms, and when it is full, drops and counts: a reply never waits. In the durable mode
 a reply waits for the group of records to be synchronised to the disk, and is refused where that fails. What a killed
 process left is shipped by whoever finds it.
@@ -105,20 +105,27 @@ class Capture:
         ship_orphans(self._spool, self._inbox)
         self._thread.start()
 
-    def add(self, captured: Captured) -> bool:
-        """Keep one answer; dropped and counted where it cannot be encoded or the buffer is full."""
+    def add(self, captured: list[Captured]) -> bool:
+        """Keep answers, as one record; those that cannot be encoded, or find the buffer full, are dropped and counted.
+
+        Returns:
+            Whether all were kept.
+        """
+        rows = sum(one.rows for one in captured)
         try:
             record = framed(self._encode(captured))
         except (TypeError, ValueError, OverflowError):
-            self._counters.dropped_captures += captured.rows
+            if len(captured) > 1:
+                return sum(self.add([one]) for one in captured) == len(captured)
+            self._counters.dropped_captures += rows
             return False
         with self._guard:
             if self._bytes + len(record) > MOST_BYTES:
-                self._counters.dropped_captures += captured.rows
+                self._counters.dropped_captures += rows
                 return False
             self._records.append(record)
             self._bytes += len(record)
-            self._rows += captured.rows
+            self._rows += rows
         return True
 
     async def keep(self, captured: list[Captured]) -> None:
@@ -128,7 +135,7 @@ class Capture:
             StorageUnavailable: they are not, or not in time.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        kept = [self.add(one) for one in captured]
+        kept = [self.add([one]) for one in captured]
         if not all(kept):
             raise _not_kept("the buffer is full")
         with self._guard:
@@ -220,6 +227,6 @@ def _not_kept(why: str) -> StorageUnavailable:
 
 def read_segment(path: Path) -> Iterator[Captured]:
     """The captures in a segment, up to the first that is torn or damaged."""
-    decoder = msgspec.msgpack.Decoder(Captured)
+    decoder = msgspec.msgpack.Decoder(list[Captured])
     for content in read_frames(path):
-        yield decoder.decode(content)
+        yield from decoder.decode(content)

@@ -48,10 +48,6 @@ class Request(Protocol):
         """Let the ASGI callable answer it."""
         ...
 
-    def gone(self) -> bool:
-        """Whether the client went away."""
-        ...
-
 
 class Express:
     """Takes requests from the connections of one process."""
@@ -157,7 +153,7 @@ class _Ride(msgspec.Struct, frozen=True):
         rows, batcher = self.asked.rows, self.live.batcher
         if not batcher.at_once(rows):
             self.express.counters.running += 1
-            batcher.ask(rows.columns, rows.count, self.settle, self.request.gone)
+            batcher.ask(rows.columns, rows.count, self.settle)
             return True
         try:
             answers = batcher.single(rows.columns, rows.count)

@@ -36,9 +36,9 @@ def test_captures_reach_the_inbox_while_it_runs_and_when_it_stops(tmp_path):
     capture = Capture(tmp_path / "spool", tmp_path / "inbox", counters)
     capture.start()
     for n in range(3):
-        capture.add(captured(n))
+        capture.add([captured(n)])
     eventually(lambda: list((tmp_path / "inbox").glob("*.seg")))
-    capture.add(captured(3))
+    capture.add([captured(3)])
     capture.stop()
     found = [r.id for path in sorted((tmp_path / "inbox").glob("*.seg")) for r in read_segment(path)]
     assert found == ["r0", "r1", "r2", "r3"]
@@ -49,15 +49,15 @@ def test_captures_reach_the_inbox_while_it_runs_and_when_it_stops(tmp_path):
 def test_a_full_buffer_drops_and_counts(tmp_path, monkeypatch):
     counters = Counters()
     capture = Capture(tmp_path / "spool", tmp_path / "inbox", counters)
-    record = len(framed(msgspec.msgpack.encode(captured(0))))
+    record = len(framed(msgspec.msgpack.encode([captured(0)])))
     monkeypatch.setattr(capturing, "MOST_BYTES", 3 * record)
-    assert [capture.add(captured(n)) for n in range(5)] == [True] * 3 + [False] * 2
+    assert [capture.add([captured(n)]) for n in range(5)] == [True] * 3 + [False] * 2
     assert counters.dropped_captures == 2
 
 
 @given(st.integers(0, 400))
 def test_a_torn_tail_is_ignored_and_the_whole_records_are_read(tmp_path_factory, cut):
-    records = [framed(msgspec.msgpack.encode(captured(n))) for n in range(4)]
+    records = [framed(msgspec.msgpack.encode([captured(n)])) for n in range(4)]
     content = b"".join(records)
     path = tmp_path_factory.mktemp("segment") / "s.seg"
     path.write_bytes(content[: min(cut, len(content))])
@@ -66,7 +66,7 @@ def test_a_torn_tail_is_ignored_and_the_whole_records_are_read(tmp_path_factory,
 
 
 def test_a_flipped_byte_ends_the_segment_there(tmp_path):
-    content = bytearray(b"".join(framed(msgspec.msgpack.encode(captured(n))) for n in range(3)))
+    content = bytearray(b"".join(framed(msgspec.msgpack.encode([captured(n)])) for n in range(3)))
     content[len(content) // 2] ^= 0xFF
     (tmp_path / "s.seg").write_bytes(content)
     assert [r.id for r in read_segment(tmp_path / "s.seg")] == ["r0"]
@@ -91,10 +91,9 @@ def test_what_cannot_be_encoded_is_dropped_alone_and_capture_goes_on(tmp_path):
     counters = Counters()
     capture = Capture(tmp_path / "spool", tmp_path / "inbox", counters)
     capture.start()
-    capture.add(captured(0))
-    capture.add(replace(captured(1), keys={"k": [1 << 70]}))
-    eventually(lambda: counters.dropped_captures == 1)
-    capture.add(captured(2))
+    capture.add([captured(0)])
+    assert not capture.add([replace(captured(1), keys={"k": [1 << 70]}), captured(2)])
+    assert counters.dropped_captures == 1
     capture.stop()
     found = [r.id for path in sorted((tmp_path / "inbox").glob("*.seg")) for r in read_segment(path)]
     assert found == ["r0", "r2"]

@@ -252,10 +252,6 @@ class PlainRequest:
         """Let the ASGI callable answer it."""
         self._protocol.hand_back(self)
 
-    def gone(self) -> bool:
-        """Whether the client went away."""
-        return self.disconnected
-
 
 def raise_file_limit() -> None:
     """Let this process hold as many connections as the system allows it."""
