@@ -1,10 +1,14 @@
 """The console in a real browser: the loop, a form that answers as it is moved, sortable runs, the audit chain."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
+import urllib.request
 
 import pytest
-from tests.conftest import EXAMPLES, call, eventually, headrace_command
+from tests.conftest import EXAMPLES, call, eventually, headrace_command, start
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("console")]
 
@@ -49,18 +53,19 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def console(tmp_path_factory):
-    import json
-    import subprocess
-    import sys
-
+def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("console") / "project"
     shutil.copytree(EXAMPLES / "starter", folder)
     for words in (["run", "--sweep", "smoothing=0.5,5,50"], ["promote", "churn@1"]):
         done = headrace_command(*words, cwd=folder)
         assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def console(project):
     command = [sys.executable, "-m", "headrace", "console", "--port", "0", "--json"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     yield json.loads(process.stdout.readline())["url"]
     process.terminate()
     process.wait(20)
@@ -124,9 +129,34 @@ def test_the_chain_is_shown(browser, console):
     assert "chain intact" in text(browser)
 
 
-def test_other_sites_are_refused(console):
-    import urllib.request
+def test_consumers_are_shown_with_their_objectives(browser, console, project):
+    made = {
+        name: json.loads(
+            headrace_command("keys", "create", "--consumer", name, "--p99", p99, "--json", cwd=project).stdout
+        )["key"]
+        for name, p99 in (("shop", "10s"), ("till", "0.001ms"))
+    }
+    row = json.dumps({"customer": 1, "plan": "plus", "months": 3, "calls": 9}).encode()
+    with start("--workspace", str(project / ".headrace"), "serve", "--port", "0") as server:
+        for key in (*made.values(), made["shop"]):
+            asked = urllib.request.Request(f"{server['url']}/predict", row, {"authorization": f"Bearer {key}"})
+            with urllib.request.urlopen(asked) as response:
+                assert response.status == 200
 
+        def shown():
+            browser.get(console)
+            rows = browser.find_elements("xpath", "//h2[starts-with(., 'Consumers')]/..//tr[td]")
+            return {row.text.split()[0]: row for row in rows if row.text.split()[0] in made}
+
+        rows = eventually(lambda: len(found := shown()) == 2 and found)
+        assert rows["shop"].text.startswith("shop 2 2 0 ") and "10000 ms, 100.00 % within it" in rows["shop"].text
+        assert rows["till"].text.startswith("till 1 1 0 ") and "0.00 % within it" in rows["till"].text
+        marks = {name: row.find_elements("tag name", "td")[-1].get_attribute("class") for name, row in rows.items()}
+        assert marks == {"shop": "good", "till": "bad"}
+    no_complaints(browser)
+
+
+def test_other_sites_are_refused(console):
     for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
         request = urllib.request.Request(f"{console}/api/models/churn/rollback", b"{}", headers, method="POST")
         with pytest.raises(urllib.error.HTTPError) as caught:
