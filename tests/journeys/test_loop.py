@@ -102,7 +102,7 @@ class World:
         self.number += 1
         inbox = self.ws.places.predictions_inbox
         inbox.mkdir(parents=True, exist_ok=True)
-        content = b"".join(framed(msgspec.msgpack.encode(record)) for record in records)
+        content = b"".join(framed(msgspec.msgpack.encode([record])) for record in records)
         (inbox / f"{self.scorer_id}.{self.number:010d}.seg").write_bytes(content)
         ids = [f"{request}.{i}" for i in range(frame.height)]
         self.ws.record_outcomes(

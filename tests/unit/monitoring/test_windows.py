@@ -70,7 +70,7 @@ class World:
         )
         inbox = self.ws.places.predictions_inbox
         inbox.mkdir(parents=True, exist_ok=True)
-        (inbox / f"{self.scorer}.{self.number:010d}.seg").write_bytes(framed(msgspec.msgpack.encode(record)))
+        (inbox / f"{self.scorer}.{self.number:010d}.seg").write_bytes(framed(msgspec.msgpack.encode([record])))
         return [f"{request}.{i}" for i in range(rows)]
 
     def judge(self, ids, day, truth=True, hour=2):
@@ -159,7 +159,7 @@ def test_nulls_beyond_the_reference_are_a_data_alarm(world):
     )
     inbox = world.ws.places.predictions_inbox
     inbox.mkdir(parents=True)
-    (inbox / f"{world.scorer}.{world.number:010d}.seg").write_bytes(framed(msgspec.msgpack.encode(record)))
+    (inbox / f"{world.scorer}.{world.number:010d}.seg").write_bytes(framed(msgspec.msgpack.encode([record])))
     world.close(1)
     alarm = world.ws.windows.alarms("late")[0]
     assert alarm.kind == "data"

@@ -38,7 +38,7 @@ def answer(ws, number, day):
     )
     ws.places.predictions_inbox.mkdir(parents=True, exist_ok=True)
     path = ws.places.predictions_inbox / f"{ws.places.root.name}.{number:010d}.seg"
-    path.write_bytes(framed(msgspec.msgpack.encode(record)))
+    path.write_bytes(framed(msgspec.msgpack.encode([record])))
 
 
 def test_what_was_ingested_before_a_restart_is_windowed_after_it(world):
