@@ -8,7 +8,6 @@ import urllib.request
 import pytest
 from tests.conftest import eventually, headrace_command
 
-from headrace.entrypoints.console.guard import OPEN
 from headrace.entrypoints.http.api import VERBS
 from headrace.serving.counters import Counters
 from headrace.serving.endpoints import Endpoints
@@ -109,9 +108,10 @@ def test_every_scoring_route_is_guarded(registered, keys, start_headrace):
 
 def test_every_route_of_the_console_and_the_api_is_guarded(registered, keys, start_headrace):
     server = start_headrace("--workspace", str(registered.places.root), "console", "--port", "0", "--guarded")
-    pages = [("GET", page, "any") for page in ("/", "/models/late", "/models/late/try", "/runs", "/audit", "/nothing")]
-    pages += [("POST", "/models/late/try", "any")]
-    assert ask("GET", f"{server['url']}{OPEN[0]}")[0] == 200
+    pages = [("GET", page, "any") for page in ("/", "/models/late", "/runs", "/nothing")]
+    pages += [("GET", "/audit", "admin")] + [(method, "/models/late/try", "predict") for method in ("GET", "POST")]
+    for path in ("/health", "/static/style.css"):
+        assert ask("GET", server["url"] + path)[0] == 200
     for method, path, scope in pages + [(m, p, s) for m, p, s, _ in VERBS]:
         url = server["url"] + path.replace("{model}", "none").replace("{n:int}", "9").replace("{id}", "x")
         body = {} if method == "POST" else None
@@ -120,6 +120,12 @@ def test_every_route_of_the_console_and_the_api_is_guarded(registered, keys, sta
         for name, key in keys.items():
             status = ask(method, url, key, body, basic=True)[0]
             assert (status != 403) == (name in allowed) and status != 401, (path, name, status)
+            for ending in ("%0A", "%0D", "%00", "/", "//", "%2F", ";", "%3F", "?x"):
+                tricked = ask(method, url + ending, key, body)[0]
+                assert tricked in (307, 403, 404, 405) or name in allowed, (path, ending, name, tricked)
+    for name, key in keys.items():
+        page = ask("GET", server["url"], key)[1].decode()
+        assert ("Last changes" in page) == (name == "admin")
 
 
 def test_beyond_this_machine_there_must_be_a_key(registered, start_headrace):

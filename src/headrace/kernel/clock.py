@@ -37,7 +37,7 @@ def parse_duration(text: str) -> timedelta:
         InvalidInput: another text.
     """
     found = _DURATION.match(text)
-    if found is None:
+    if found is None or len(found[1]) > 9:
         raise InvalidInput(
             f"{text!r} is not a duration.",
             expected="a number and one of ms, s, m, h, d, w, such as 20ms or 1d",

@@ -20,6 +20,7 @@ from headrace.kernel.digests import canonical
 from headrace.kernel.errors import InvalidInput, StorageUnavailable
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
+from headrace.monitoring.keys import HashedKeys, hashed_keys
 from headrace.serving.capture import Captured, read_segment
 from headrace.serving.segments import ship_orphans, unshipped
 
@@ -103,7 +104,7 @@ class Tables:
             InvalidInput: a column is absent.
             StorageUnavailable: they cannot be written.
         """
-        frame = _outcome_rows(to_polars(table), now)
+        frame = _outcome_rows(to_polars(table), now, hashed_keys(self._places))
         path = self._places.outcomes_inbox / f"{new_id()}.arrow"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +125,8 @@ class Tables:
         scan = self._scan(self._places.predictions, PREDICTIONS)
         days = pl.col("date").is_between(pl.lit(f"{start:%Y-%m-%d}"), pl.lit(f"{end:%Y-%m-%d}"))
         wanted = scan.filter(pl.col("model") == model, days)
-        return wanted.filter(pl.col("moment") >= start, pl.col("moment") < end).collect()
+        found = wanted.filter(pl.col("moment") >= start, pl.col("moment") < end).collect()
+        return hashed_keys(self._places).joined(found)
 
     def outcomes(self, start: datetime, end: datetime, late: tuple[datetime, datetime] | None = None) -> pl.DataFrame:
         """The outcomes whose time lies from `start` up to `end`; of several for one prediction, the last.
@@ -149,6 +151,7 @@ class Tables:
                 r for p in unshipped(self._places.spool, self._places.predictions_inbox) for r in read_segment(p)
             ]
             shipped = _rows(r for r in waiting if r.id == request).filter(pl.col("id") == prediction)
+        shipped = hashed_keys(self._places).joined(shipped)
         keys = shipped["key"].to_list() if shipped.height else []
         by_id = (pl.col("prediction_id") == prediction) | pl.col("key").is_in([k for k in keys if k != "{}"])
         known = [self._scan(self._places.outcomes, OUTCOMES).filter(by_id).collect(), *self._waiting_outcomes(by_id)]
@@ -270,7 +273,7 @@ def _score(prediction: Any, probabilities: list[float] | None) -> float | None:
     return float(prediction) if isinstance(prediction, int | float) and not isinstance(prediction, bool) else None
 
 
-def _outcome_rows(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
+def _outcome_rows(frame: pl.DataFrame, now: datetime, hashes: HashedKeys) -> pl.DataFrame:
     keys = [name for name in frame.columns if name not in ("prediction_id", "outcome", "time")]
     if "outcome" not in frame.columns or not ("prediction_id" in frame.columns or keys):
         raise InvalidInput(
@@ -297,7 +300,7 @@ def _outcome_rows(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
             expected="the id of a prediction, or its key",
             todo="Add it, or leave the row out; nothing was kept.",
         )
-    named = [canonical({name: row[name] for name in keys}).decode() for row in frame.select(keys).iter_rows(named=True)]
+    named = [hashes.of(row) for row in frame.select(keys).iter_rows(named=True)]
     ids = frame["prediction_id"].cast(pl.String) if "prediction_id" in frame.columns else pl.Series([None] * size)
     return pl.DataFrame(
         {"prediction_id": ids, "key": named if keys else ["{}"] * size, "outcome": plain, "time": time}

@@ -107,7 +107,7 @@ class Keys:
 
 
 def _scopes(asked: Iterable[str]) -> tuple[Scope, ...]:
-    named = set(asked)
+    named = {str(scope) for scope in asked}
     unknown = named - set(SCOPES)
     if unknown or not named:
         raise InvalidInput(

@@ -41,7 +41,7 @@ class Encoding:
         Raises:
             SchemaViolation: a value that the model refuses; names the row and the field.
         """
-        if rows <= FEW:
+        if 0 < rows <= FEW:
             try:
                 return np.array([self._row(columns, row) for row in range(rows)], dtype=np.float64)
             except SchemaViolation:

@@ -149,8 +149,11 @@ class Answering:
                 continue
             if noted.rows.count > CAPTURED_ROWS:
                 asyncio.get_running_loop().run_in_executor(None, self._capture_large, noted)
-            else:
+                continue
+            try:
                 captured += self._captures(noted)
+            except (TypeError, ValueError, OverflowError):
+                self._counters.dropped_captures += noted.rows.count
         if captured:
             assert self._capture is not None
             self._capture.add(captured)
@@ -171,8 +174,11 @@ class Answering:
 
     def _capture_large(self, noted: Noted) -> None:
         assert self._capture is not None
-        for captured in self._captures(noted):
-            self._capture.add([captured])
+        try:
+            for captured in self._captures(noted):
+                self._capture.add([captured])
+        except (TypeError, ValueError, OverflowError):
+            self._counters.dropped_captures += noted.rows.count
 
     def _captures(self, noted: Noted) -> list[Captured]:
         """The records of one request: one, unless it is large."""

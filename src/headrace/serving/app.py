@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -88,7 +89,9 @@ class ScoringApp:
         except HeadraceError as refused:
             error = _freed(refused)
             reply = self._refusal(error, target, key)
-        except Exception as fault:
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as fault:  # polars panics with one that is no Exception
             traceback.print_exception(fault)
             error = Fault(f"{type(fault).__name__}: {fault}", todo="Please report this.")
             reply = self._refusal(error, target, key)
@@ -127,7 +130,7 @@ class ScoringApp:
         seconds = self._limits.seconds
         asked = headers.get(b"headrace-deadline")
         if asked is not None:
-            given = _deadline(asked)
+            given = deadline_of(asked)
             seconds = min(seconds, given - (time.perf_counter() - began))
             if seconds <= 0:
                 raise passed(given)
@@ -201,8 +204,12 @@ def _freed(error: HeadraceError) -> HeadraceError:
     return error
 
 
-def _deadline(asked: bytes) -> float:
-    """The header ``headrace-deadline``: milliseconds from the request's arrival, in seconds."""
+def deadline_of(asked: bytes) -> float:
+    """The header ``headrace-deadline``: milliseconds from the request's arrival, in seconds.
+
+    Raises:
+        InvalidInput: it is not a number of these.
+    """
     try:
         milliseconds = float(asked)
     except ValueError:

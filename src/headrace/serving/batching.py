@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from headrace.kernel.errors import DeadlinePassed, HeadraceError, SchemaViolation
+from headrace.kernel.errors import DeadlinePassed, HeadraceError, Overloaded, SchemaViolation
 from headrace.kernel.ports import AnswerArrays, Answers, Columns, Scorer
 from headrace.serving.counters import Counters
 from headrace.serving.decoding import Rows
@@ -35,7 +36,7 @@ class _Waiting(msgspec.Struct, frozen=True):
     columns: Columns
     rows: int
     settle: Settle
-    gone: Callable[[], bool]
+    gone: Callable[[], bool] | None
 
 
 class Batcher:
@@ -47,14 +48,15 @@ class Batcher:
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: list[_Waiting] = []
         self._busy = False
+        self._running = False
         self._seconds = INLINE_SECONDS
         self._crowded = True
         self._alone = 0
 
     @property
     def cheap(self) -> bool:
-        """Whether a call takes so little time that it needs no thread."""
-        return self._seconds < INLINE_SECONDS
+        """Whether a call takes so little time that it needs no thread, and none is running in one."""
+        return self._seconds < INLINE_SECONDS and not self._running
 
     def at_once(self, rows: Rows) -> bool:
         """Whether to answer without a queue: calls are cheap, and nothing else arrived in the last turns."""
@@ -72,7 +74,9 @@ class Batcher:
         started = time.perf_counter()
         try:
             answers = self.scorer.answer(columns, rows)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # polars panics with one that is no Exception
             raise self._blame(columns, rows, error) from error
         self._seconds += SMOOTHING * (time.perf_counter() - started - self._seconds)
         self._counters.batch_rows.add(rows)
@@ -99,20 +103,19 @@ class Batcher:
                 future.set_result(result)
 
         self.ask(columns, rows, settle, future.done)
-        if self._seconds < INLINE_SECONDS:
-            return await future
         try:
             async with asyncio.timeout(seconds):
                 return await future
         except TimeoutError as error:
             raise passed(seconds) from error
 
-    def ask(self, columns: Columns, rows: int, settle: Settle, gone: Callable[[], bool] = bool) -> None:
+    def ask(self, columns: Columns, rows: int, settle: Settle, gone: Callable[[], bool] | None = None) -> None:
         """Put rows into the next batch.
 
         Args:
             settle: called with the answers, in the thread of the event loop.
-            gone: whether nobody waits for the answers any more; then `settle` is not called.
+            gone: whether nobody waits for the answers any more; then `settle` is not called. Without it the caller
+                waits without a limit of time, and is told `Overloaded` where the batch does not run at once.
         """
         self._waiting.append(_Waiting(columns, rows, settle, gone))
         self._counters.waiting += rows
@@ -131,38 +134,52 @@ class Batcher:
     def _next(self) -> None:
         """Take one batch; here where calls are cheap, else in the thread."""
         self._crowded = len(self._waiting) > 1
-        batch = self._take()
-        if not batch:
-            self._busy = False
-        elif self._seconds < INLINE_SECONDS and sum(waiting.rows for waiting in batch) <= INLINE_ROWS:
-            self._busy = False
-            self._settle(batch, self._run(batch))
-            if self._waiting:
-                self._busy = True
-                asyncio.get_running_loop().call_soon(self._next)
-        else:
+        inline = bool(self._waiting) and self.cheap and self._waiting[0].rows <= INLINE_ROWS
+        batch = self._take(INLINE_ROWS if inline else MOST_ROWS)
+        if inline:
+            self._settle(batch, self._run(batch) if batch else [])
+        elif batch := self._without_hasty(batch):
+            self._running = True
             running = asyncio.get_running_loop().run_in_executor(self._thread(), self._run, batch)
             running.add_done_callback(lambda done: self._ended(batch, done))
+            return
+        self._busy = bool(self._waiting)
+        if self._busy:
+            asyncio.get_running_loop().call_soon(self._next)
 
     def _ended(self, batch: list[_Waiting], done: asyncio.Future[list[Answers | BaseException]]) -> None:
+        self._running = False
         error = done.exception()
         self._settle(batch, done.result() if error is None else [error] * len(batch))
         self._next()
 
     def _settle(self, batch: list[_Waiting], results: list[Answers | BaseException]) -> None:
         for waiting, result in zip(batch, results, strict=True):
-            waiting.settle(result)
+            try:
+                waiting.settle(result)
+            except Exception:  # a mistake of ours at one caller, which must not reach the others
+                traceback.print_exc()
 
-    def _take(self) -> list[_Waiting]:
-        """The next batch; what nobody waits for any more is left out."""
+    def _without_hasty(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """The batch without those that wait no longer than a turn; they are told so, here and in the queue."""
+        hasty = [waiting for waiting in (*batch, *self._waiting) if waiting.gone is None]
+        if hasty:
+            batch = [waiting for waiting in batch if waiting.gone is not None]
+            self._counters.waiting -= sum(waiting.rows for waiting in self._waiting if waiting.gone is None)
+            self._waiting = [waiting for waiting in self._waiting if waiting.gone is not None]
+            self._settle(hasty, [Overloaded("A large batch is running.", todo="Wait.")] * len(hasty))
+        return batch
+
+    def _take(self, most: int) -> list[_Waiting]:
+        """The next batch, of `most` rows or one request; what nobody waits for any more is left out."""
         batch: list[_Waiting] = []
         taken, rows = 0, 0
         for waiting in self._waiting:
-            if batch and rows + waiting.rows > MOST_ROWS:
+            if batch and rows + waiting.rows > most:
                 break
             taken += 1
             self._counters.waiting -= waiting.rows
-            if not waiting.gone():
+            if waiting.gone is None or not waiting.gone():
                 batch.append(waiting)
                 rows += waiting.rows
         self._waiting = self._waiting[taken:]
@@ -187,9 +204,9 @@ class Batcher:
     def _bulk(self, columns: Columns, rows: int) -> AnswerArrays:
         try:
             answers = self.scorer.arrays(columns, rows)
-        except HeadraceError:
+        except (HeadraceError, KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise self._blame(columns, rows, error) from error
         self._counters.batch_rows.add(rows)
         return answers

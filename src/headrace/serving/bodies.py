@@ -15,6 +15,8 @@ from headrace.serving.limits import Limits
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Headers = dict[bytes, bytes]
 PIECE = 1 << 18
+MOST_MEMBERS = 1000
+"""Of a gzip body, which may be several that follow one another (RFC 1952, 2.2)."""
 _WINDOWS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 47}
 
 
@@ -108,8 +110,14 @@ class Reader:
             )
         stream = zlib.decompressobj(_WINDOWS[encoding])
         plain = bytearray()
+        members = 1
         try:
-            while not stream.eof:
+            while not stream.eof or stream.unused_data:
+                if stream.eof:
+                    members += 1
+                    if members > MOST_MEMBERS:
+                        raise _too_large(self._limits.body)
+                    content, stream = stream.unused_data, zlib.decompressobj(_WINDOWS[encoding])
                 part = stream.decompress(content, PIECE)
                 content = stream.unconsumed_tail
                 plain += part

@@ -111,21 +111,27 @@ class Capture:
         Returns:
             Whether all were kept.
         """
-        rows = sum(one.rows for one in captured)
         try:
             record = framed(self._encode(captured))
         except (TypeError, ValueError, OverflowError):
             if len(captured) > 1:
                 return sum(self.add([one]) for one in captured) == len(captured)
-            self._counters.dropped_captures += rows
+            self._counters.dropped_captures += captured[0].rows
             return False
+        return self._put([record], sum(one.rows for one in captured), None)
+
+    def _put(self, records: list[bytes], rows: int, future: asyncio.Future[None] | None) -> bool:
+        """Whether there was room for the records; `future` is settled when they are written."""
+        size = sum(map(len, records))
         with self._guard:
-            if self._bytes + len(record) > MOST_BYTES:
+            if self._bytes + size > MOST_BYTES:
                 self._counters.dropped_captures += rows
                 return False
-            self._records.append(record)
-            self._bytes += len(record)
+            self._records += records
+            self._bytes += size
             self._rows += rows
+            if future is not None:
+                self._waiting.append(future)
         return True
 
     async def keep(self, captured: list[Captured]) -> None:
@@ -135,11 +141,14 @@ class Capture:
             StorageUnavailable: they are not, or not in time.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        kept = [self.add([one]) for one in captured]
-        if not all(kept):
+        rows = sum(one.rows for one in captured)
+        try:
+            records = [framed(self._encode([one])) for one in captured]
+        except (TypeError, ValueError, OverflowError) as error:
+            self._counters.dropped_captures += rows
+            raise _not_kept(f"it cannot be encoded ({error})") from error
+        if not self._put(records, rows, future):
             raise _not_kept("the buffer is full")
-        with self._guard:
-            self._waiting.append(future)
         self._wake.set()
         try:
             async with asyncio.timeout(DURABLE_SECONDS):

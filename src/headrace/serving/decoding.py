@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from datetime import UTC, datetime
@@ -17,8 +18,8 @@ from headrace.kernel.schema import Column, Scalar, Schema, describe_type
 
 _TYPES: dict[str, Any] = {"boolean": bool, "integer": int | float, "number": float, "string": str, "datetime": datetime}
 _PLACE = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?\Z", re.DOTALL)
-_ROW = re.compile(r"\[(\d+)\]")
-_BEGINS = re.compile(rb'\s*\{\s*"rows"\s*:')
+_ROW = re.compile(r"\$(?:\.rows)?\[(\d+)\]")
+_BEGINS = re.compile(rb'\s*\{\s*"rows"\s*:\s*(\[)?')
 _TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 SMALL = 1 << 14
 EXACTLY = 1 << 20
@@ -126,10 +127,11 @@ class RowDecoder:
         if len(rows) == 1 and colons == len(self._order) and UNSET not in astuple(rows[0]):
             return
         values = [value for row in rows for value in astuple(row) if value is not UNSET]
-        fields = len(values) + _is_wrapped(body)
+        fields = len(values) + self._is_wrapped(body)
         if colons > fields and len(body) <= EXACTLY:
             colons = _TEXTS.sub(b"", body).count(b":")
         elif colons > fields:
+            colons -= len(rows) * sum(name.count(":") for name in self._order)
             colons -= sum(
                 value.count(":") if isinstance(value, str) else 3 * isinstance(value, datetime) for value in values
             )
@@ -191,16 +193,27 @@ class RowDecoder:
             raise too_many(rows, self._most_rows)
 
     def _rows(self, body: bytes, many: Any, bare: Any) -> list[Any]:
-        if b'"rows"' not in body:
+        if b'"rows"' not in body and b"\\" not in body:
             return [bare.decode(body)]
-        return many.decode(body).rows if _is_wrapped(body) else [bare.decode(body)]
+        return many.decode(body).rows if self._is_wrapped(body) else [bare.decode(body)]
+
+    def _is_wrapped(self, body: bytes) -> bool:
+        """Whether a body that holds the text "rows" has rows of that name, and is not a bare row with such a column."""
+        found = _BEGINS.match(body)
+        if found and (found[1] or "rows" not in self._names):
+            return True
+        try:
+            rows = msgspec.json.decode(body, type=_Wrapped).rows
+        except msgspec.DecodeError:
+            return False
+        return rows is not None and bytes(rows).lstrip().startswith(b"[")
 
     def _count_unknown(self, body: bytes) -> int:
         """The number of unknown fields; in a body too large to count them in, that there are some."""
         if values_in(body) > MOST_VALUES:
             return 1
-        document = msgspec.json.decode(body)
-        rows = document.get("rows") if _is_wrapped(body) else [document]
+        document = json.loads(body, object_pairs_hook=each_once)
+        rows = document.get("rows") if self._is_wrapped(body) else [document]
         return sum(len(row.keys() - self._names) for row in rows if isinstance(row, dict))
 
     def _finish(self, column: Column, columns: dict[str, list[Any]]) -> None:
@@ -218,7 +231,7 @@ class RowDecoder:
     def _explained(self, error: msgspec.ValidationError) -> InvalidInput:
         found = _PLACE.match(str(error))
         what, path = (found["what"], found["path"] or "$") if found else (str(error), "$")
-        place = _ROW.search(path)
+        place = _ROW.match(path)
         row = int(place[1]) if place else 0
         name = max((n for n in self._names if path.endswith(f".{n}")), key=len, default="")
         missing = re.search(r"required field `([^`]*)`", what)
@@ -244,6 +257,20 @@ def _refuse_infinite(column: Column, rows: list[Any], place: int) -> None:
         value = astuple(typed)[place]
         if value is not None and value is not UNSET and not math.isfinite(value):
             raise _violation(row, column, f"{value} is not finite")
+
+
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these fields, for `json.loads`.
+
+    Raises:
+        InvalidInput: a field is there twice; which of the two counts would be chance.
+    """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput(f"The field {twice!r} is there twice.", expected="each field once", todo="Leave one out.")
+    return found
 
 
 def values_in(body: bytes) -> int:
@@ -316,17 +343,6 @@ def _request_type(row: type[Any]) -> type[Any]:
 
 class _Wrapped(msgspec.Struct):
     rows: msgspec.Raw | None = None
-
-
-def _is_wrapped(body: bytes) -> bool:
-    """Whether a body that holds the text "rows" has a list of that name, and is not a bare row with such a column."""
-    if _BEGINS.match(body):
-        return True
-    try:
-        rows = msgspec.json.decode(body, type=_Wrapped).rows
-    except msgspec.DecodeError:
-        return False
-    return rows is not None and bytes(rows).lstrip().startswith(b"[")
 
 
 def _too_deep() -> InvalidInput:

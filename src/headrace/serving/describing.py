@@ -4,18 +4,51 @@ from __future__ import annotations
 
 from typing import Any
 
-from headrace.kernel.schema import Scalar, example_row, row_schema
+from msgspec.structs import replace
+
+from headrace.kernel.routes import Rule
+from headrace.kernel.schema import Scalar, Schema, example_row, row_schema
 from headrace.serving.dialects.tensors import DATATYPES
-from headrace.serving.endpoints import Facts
+from headrace.serving.endpoints import Facts, State
 
 _CLASS_TYPES = {bool: "boolean", int: "number", float: "number", str: "string", type(None): "null"}
-_LISTS: dict[str, Any] = {"type": "array", "items": {"type": "array"}, "minItems": 1}
+_NEUTRAL: dict[str, Scalar] = {
+    "boolean": False,
+    "integer": 0,
+    "number": 0.0,
+    "string": "text",
+    "datetime": "2000-01-01T00:00:00",
+}
+_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 
 def example(facts: Facts) -> dict[str, Scalar]:
     """A row that was really seen; every feature is there."""
     row = example_row(facts.schema)
     return {column.name: row.get(column.name) for column in facts.schema.features}
+
+
+def described(state: State) -> dict[str, Facts]:
+    """What is known of each model that answers, without anything that was seen in columns that are masked or hashed."""
+    known = {model: active.live.facts for model, active in state.active.items()}
+    return {
+        model: facts._replace(schema=withheld(facts.schema, state.rules.get(model, Rule())))
+        for model, facts in known.items()
+        if facts is not None
+    }
+
+
+def withheld(schema: Schema, rule: Rule) -> Schema:
+    """A schema that tells no value of the columns that are masked or hashed."""
+    hidden = {*rule.masked, *rule.hashed}
+    columns = (
+        replace(column, example=_NEUTRAL[column.type], categories=None, minimum=None, maximum=None)
+        if column.name in hidden
+        else column
+        for column in schema.columns
+    )
+    return replace(schema, columns=tuple(columns)) if hidden else schema
 
 
 def components(model: str, facts: Facts) -> dict[str, Any]:
@@ -33,31 +66,44 @@ def asks(dialect: str, model: str, facts: Facts) -> dict[str, Any]:
         wrapped = {"type": "object", "required": ["rows"], "properties": {"rows": rows}}
         return {
             **_json({"anyOf": [wrapped, row]}, {"rows": [example_row(facts.schema)]}),
-            "application/vnd.apache.arrow.stream": {"schema": {"type": "string", "format": "binary"}},
+            "application/vnd.apache.arrow.stream": _BINARY,
+            "application/vnd.apache.parquet": _BINARY,
         }
     if dialect == "invocations":
-        split = {"columns": {"type": "array", "items": {"type": "string"}}, "data": _LISTS}
+        split = {"columns": {"type": "array", "items": {"type": "string"}}, "data": _list_of(values)}
         forms = {
             "dataframe_records": rows,
-            "dataframe_split": {"type": "object", "required": list(split), "properties": split},
-            "instances": {"anyOf": [rows, _LISTS]},
-            "inputs": {"anyOf": [_columns(facts), _LISTS]},
+            "dataframe_split": {"type": "object", "required": ["data"], "properties": split},
+            "instances": {"anyOf": [rows, _list_of(values)]},
+            "inputs": {"anyOf": [_columns(facts), _list_of(values)]},
         }
         said = [{"type": "object", "required": [f], "properties": {f: s}} for f, s in forms.items()]
         return {
             **_json({"oneOf": said}, {"dataframe_split": {"columns": list(one), "data": [values]}}),
-            "text/csv": {"schema": {"type": "string"}},
-            "application/jsonlines": {"schema": {"type": "string"}},
+            "text/csv": _TEXT,
+            "application/jsonlines": _TEXT,
+            "application/vnd.apache.parquet": _BINARY,
+            "application/vnd.apache.arrow.stream": _BINARY,
         }
     if dialect == "tensorflow":
-        forms = {"instances": {"anyOf": [rows, _LISTS]}, "inputs": _columns(facts)}
+        inputs = {"anyOf": [_columns(facts), _list_of(values)]} if len(values) == 1 else _columns(facts)
+        forms = {"instances": {"anyOf": [rows, _list_of(values)]}, "inputs": inputs}
         said = [{"type": "object", "required": [f], "properties": {f: s}} for f, s in forms.items()]
         return _json({"oneOf": said}, {"instances": [one]})
     return _json({"type": "object", "required": ["inputs"], "properties": {"inputs": _TENSORS}}, _tensors(facts))
 
 
 def answers(dialect: str, model: str, facts: Facts) -> dict[str, Any]:
-    """The schema of a reply."""
+    """The media types of a reply, each with its schema."""
+    others: dict[str, Any] = {}
+    if dialect in ("native", "invocations"):
+        others = dict.fromkeys(("application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"), _BINARY)
+    if dialect == "invocations":
+        others |= dict.fromkeys(("text/csv", "application/jsonlines"), _TEXT)
+    return {"application/json": {"schema": _answer(dialect, model, facts)}, **others}
+
+
+def _answer(dialect: str, model: str, facts: Facts) -> dict[str, Any]:
     if dialect == "native":
         return {"$ref": f"#/components/schemas/{model}.reply"}
     if dialect == "invocations":
@@ -99,11 +145,17 @@ def _tensors(facts: Facts) -> dict[str, Any]:
     }
 
 
+def _list_of(row: list[Scalar]) -> dict[str, Any]:
+    """Rows as lists of values; of a single column, as plain values too."""
+    items: dict[str, Any] = {"type": "array"} if len(row) != 1 else {}
+    return {"type": "array", "items": items, "minItems": 1}
+
+
 def _columns(facts: Facts) -> dict[str, Any]:
     features = facts.schema.features
     return {
         "type": "object",
-        "properties": {column.name: {"type": "array", "items": {}} for column in features},
+        "properties": {column.name: {} for column in features},
         "required": [column.name for column in features if not column.nullable],
     }
 
@@ -128,7 +180,7 @@ def _reply(facts: Facts) -> dict[str, Any]:
 
 def _prediction(facts: Facts) -> dict[str, Any]:
     """The type of one answer: that of the classes, a list where there are several answers, else a number."""
-    if facts.task == "multioutput":
+    if facts.task == "multioutput" or isinstance(facts.sample, list):
         return {"type": "array", "items": {"type": ["boolean", "number", "string"]}}
     types = sorted({_CLASS_TYPES[type(value)] for value in facts.classes}) or ["number"]
     return {"type": types[0] if len(types) == 1 else types}

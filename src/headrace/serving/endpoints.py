@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -40,16 +40,18 @@ class Loaded:
         self.features = [column.name for column in scorer.schema.features]
         self.time_column = next((column.name for column in scorer.schema.having("time")), None)
         self.class_names = [str(c).lower() if isinstance(c, bool) else str(c) for c in scorer.classes]
-        self._warm()
+        self.sample = self._warm()
+        """The prediction for the example row; None where the model refuses it."""
 
-    def _warm(self) -> None:
+    def _warm(self) -> Any:
         """Answer the example once: what is loaded lazily then is, before the first caller waits for it.
 
         A model may well refuse its example; that is no reason not to serve it.
         """
         with contextlib.suppress(Exception):
             rows = self.decoder.convert([example_row(self.schema)])
-            self.scorer.answer(rows.columns, 1)
+            return self.scorer.answer(rows.columns, 1).predictions[0]
+        return None
 
 
 class Facts(NamedTuple):
@@ -59,6 +61,7 @@ class Facts(NamedTuple):
     task: Task
     classes: tuple[Scalar, ...]
     class_names: list[str]
+    sample: Any
 
 
 class Held:
@@ -182,7 +185,8 @@ class Endpoints:
                 before = resident()
                 scorer = self._open(held.digest)
                 held.loaded = Loaded(held.model, held.version, scorer, self._counters, self._limits)
-                held.facts = Facts(scorer.schema, scorer.task, scorer.classes, held.loaded.class_names)
+                names, sample = held.loaded.class_names, held.loaded.sample
+                held.facts = Facts(scorer.schema, scorer.task, scorer.classes, names, sample)
                 held.bytes = max(resident() - before, LEAST_BYTES)
                 held.used = time.perf_counter()
                 self._evict(held)

@@ -29,8 +29,8 @@ from headrace.serving.paths import Paths, Target
 from headrace.serving.replies import Reply
 
 _LEFT_ALONE = frozenset((b"content-encoding", b"expect", b"upgrade"))
-SHORTEST_DEADLINE = 1000
-"""Milliseconds; nothing that is taken waits as long."""
+SHORTEST = 1.0
+"""Seconds; what is taken is answered, or handed back, within two turns of the event loop, and none takes as long."""
 
 
 class Request(Protocol):
@@ -74,7 +74,9 @@ class Express:
         """Whether the request is answered here: at once, or with the next batch."""
         try:
             ride = self._ride(request)
-        except Exception:  # whatever it was, the ASGI callable meets it again, and says it
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # whatever it was, the ASGI callable meets it again, and says it
             return False
         return ride is not None and ride.start()
 
@@ -109,7 +111,7 @@ class Express:
         started = time.perf_counter()
         target = self._paths.find("POST", request.path)
         headers = request.headers
-        if not isinstance(target, Target) or target.path.dialect is None or not self._is_plain(headers):
+        if not isinstance(target, Target) or target.path.dialect is None or not self._is_plain(request):
             return None
         state = self._endpoints.state
         key = self.guard.admit(state.keys, headers, target.path.scope)
@@ -125,13 +127,16 @@ class Express:
         active.live.used = started
         return _Ride(self, request, target.path.dialect, state, key, live, asked, started)
 
-    def _is_plain(self, headers: Headers) -> bool:
-        if self._app.draining or self._answering.durable or self.counters.running >= self._limits.concurrent:
+    def _is_plain(self, request: Request) -> bool:
+        headers, limits = request.headers, self._limits
+        if self._app.draining or self._answering.durable or self.counters.running >= limits.concurrent:
+            return False
+        if len(request.body) > limits.body or limits.seconds < SHORTEST:
             return False
         if not _LEFT_ALONE.isdisjoint(headers):
             return False
         deadline, named = headers.get(b"headrace-deadline"), headers.get(b"x-request-id")
-        if deadline is not None and not (deadline.isdigit() and int(deadline) >= SHORTEST_DEADLINE):
+        if deadline is not None and not (deadline.isdigit() and 1000 * SHORTEST <= int(deadline[:10]) < 10**9):
             return False
         return named is None or (named.isascii() and named.decode().isprintable())
 

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from headrace.kernel.schema import Column, describe_type, example_row
-from headrace.serving.describing import asks, example
+from headrace.serving.describing import asks, described, example
 from headrace.serving.endpoints import Facts, State
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1a2b3c}
@@ -31,8 +31,7 @@ _LINES = {
 
 def handbook(state: State) -> bytes:
     """The page, in HTML."""
-    known = {model: a.live for model, a in state.active.items() if a.live.facts is not None}
-    parts = [_model(model, held.version, held.facts) for model, held in known.items() if held.facts is not None]
+    parts = [_model(model, state.active[model].live.version, facts) for model, facts in described(state).items()]
     body = "".join(parts) or "<p>No model is live yet.</p>"
     return (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Headrace scoring</title><style>{_STYLE}</style>"

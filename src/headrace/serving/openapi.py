@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.kernel.release import VERSION
-from headrace.serving.describing import answers, asks, components
+from headrace.serving.describing import answers, asks, components, described
 from headrace.serving.endpoints import Facts, State
 from headrace.serving.paths import Path
 
@@ -29,7 +29,7 @@ def openapi(state: State, paths: list[Path]) -> dict[str, Any]:
     """OpenAPI 3.1 of every path; those with a model are written out for each model that answers."""
     schemas: dict[str, Any] = {"Error": _ERROR}
     written: dict[str, Any] = {}
-    known = {model: a.live.facts for model, a in state.active.items() if a.live.facts is not None}
+    known = described(state)
     for model, facts in known.items():
         schemas |= components(model, facts)
     for path in paths:
@@ -78,13 +78,14 @@ def _operation(path: Path, template: str, model: str, facts: Facts | None) -> di
         name = path.dialect.name
         operation["tags"] = [name]
         operation["requestBody"] = {"required": True, "content": asks(name, model, facts)}
-        good = {"application/json": {"schema": answers(name, model, facts)}}
         operation["responses"] = {
-            "200": {"description": "One answer for each row", "content": good},
+            "200": {"description": "One answer for each row", "content": answers(name, model, facts)},
             **dict.fromkeys(_REFUSALS, refused),
         }
     else:
-        good = {"application/json": {"schema": {"type": "object", "additionalProperties": True}}}
+        good = {path.kind: {"schema": {"type": "object", "additionalProperties": True}}}
+        if path.kind != "application/json":
+            good = {path.kind: {"schema": {"type": "string"}}}
         operation["responses"] = {
             "200": {"description": "What was asked for", "content": good},
             "404": refused,

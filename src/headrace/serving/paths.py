@@ -45,6 +45,7 @@ class Path(msgspec.Struct, frozen=True):
         page: for others.
         about: whether the page is about a model, which must be loaded for it.
         summary: for people.
+        kind: the content type of the page.
     """
 
     method: Literal["GET", "POST"]
@@ -54,6 +55,7 @@ class Path(msgspec.Struct, frozen=True):
     page: Callable[[View], Reply] | None = None
     about: bool = False
     summary: str = ""
+    kind: str = "application/json"
 
 
 class Paths:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from headrace.kernel.routes import Rule
 
 HASHED = "hash:"
+_IS_HASH = re.compile("hash:[0-9a-f]{32}")
 WITHHELD = "withheld, because columns of this model are masked or hashed"
 
 
@@ -21,13 +23,14 @@ def protected(columns: dict[str, list[Any]], rule: Rule, secret: bytes) -> dict[
     counted, and none can be guessed without the workspace's secret. Null stays null.
     """
     return {
-        name: [_hashed(value, secret) for value in values] if name in rule.hashed else values
+        name: [hashed(value, secret) for value in values] if name in rule.hashed else values
         for name, values in columns.items()
         if name not in rule.masked
     }
 
 
-def _hashed(value: Any, secret: bytes) -> str | None:
-    if value is None:
-        return None
+def hashed(value: Any, secret: bytes) -> str | None:
+    """The keyed hash of one value; null, and what is such a hash already, stay."""
+    if value is None or (isinstance(value, str) and _IS_HASH.fullmatch(value)):
+        return value
     return HASHED + hmac.digest(secret, msgspec.json.encode(value), hashlib.sha256).hex()[:32]

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from headrace.kernel.errors import HeadraceError, Overloaded
 from headrace.kernel.release import VERSION
+from headrace.kernel.routes import Rule
 from headrace.kernel.schema import row_schema
+from headrace.serving.describing import withheld
 from headrace.serving.dialects import open_inference, tensorflow
 from headrace.serving.dialects.dialect import Codecs
 from headrace.serving.dialects.invocations import Invocations
@@ -55,9 +57,14 @@ def site(
         *[Path("POST", f"{at}:predict", "predict", tf) for at in (v1, v1n)],
         Path("GET", "/health", None, page=probes.health),
         Path("GET", "/ready", None, page=probes.ready),
-        *[Path("GET", path, None, page=probes.ping) for path in ("/ping", "/models/{model}/ping")],
-        Path("GET", "/models/{model}/health", None, page=probes.ping),
-        *[Path("GET", path, None, page=_version) for path in ("/version", "/models/{model}/version")],
+        *[
+            Path("GET", path, None, page=probes.ping, kind="text/plain")
+            for path in ("/ping", "/models/{model}/ping", "/models/{model}/health")
+        ],
+        *[
+            Path("GET", path, None, page=_version, kind="text/plain")
+            for path in ("/version", "/models/{model}/version")
+        ],
         Path("GET", "/v2/health/live", None, page=probes.health),
         Path("GET", "/v2/health/ready", None, page=probes.ready),
         Path("GET", "/v2", "any", page=lambda _: open_inference.server_metadata()),
@@ -67,14 +74,16 @@ def site(
         *[Path("GET", f"{at}/metadata", "any", page=_tf_metadata, about=True) for at in (v1, v1n)],
         Path("GET", "/models", "any", page=_models),
         Path("GET", "/models/{model}/schema", "any", page=_schema, about=True),
-        Path("GET", "/metrics", "any", page=lambda _: metrics()),
+        Path("GET", "/metrics", "any", page=lambda _: metrics(), kind="text/plain"),
     ]
-    if vertex.predict:
-        paths.append(Path("POST", vertex.predict, "predict", invocations))
-    if vertex.health:
-        paths.append(Path("GET", vertex.health, None, page=probes.ready))
+    told = [Path("POST", vertex.predict, "predict", invocations)] if vertex.predict else []
+    told += [Path("GET", vertex.health, None, page=probes.ready)] if vertex.health else []
+    taken = {(path.method, path.template) for path in told}
+    paths = told + [path for path in paths if (path.method, path.template) not in taken]
     paths.append(Path("GET", "/openapi.json", "any", page=lambda view: document(openapi(view.state, paths))))
-    paths.append(Path("GET", "/docs", "any", page=lambda view: Reply(200, handbook(view.state), kind=HTML)))
+    paths.append(
+        Path("GET", "/docs", "any", page=lambda view: Reply(200, handbook(view.state), kind=HTML), kind="text/html")
+    )
     return paths
 
 
@@ -92,7 +101,7 @@ class _Probes:
         """For MLflow and SageMaker: 200 where the model, or any, answers; 503 where none does."""
         model = view.target.model
         problem = self._problem() if model is None or model in view.state.active else _nothing_live()
-        return Reply(200, b"\n") if problem is None else _unready(problem)
+        return Reply(200, b"\n", kind=TEXT) if problem is None else _unready(problem)
 
     def ready(self, view: View) -> Reply:
         problem = self._problem()
@@ -132,7 +141,8 @@ def _models(view: View) -> Reply:
 
 def _schema(view: View) -> Reply:
     assert view.loaded is not None
-    return document(row_schema(view.loaded.schema))
+    rule = view.state.rules.get(view.loaded.model, Rule())
+    return document(row_schema(withheld(view.loaded.schema, rule)))
 
 
 def _model_ready(view: View) -> Reply:

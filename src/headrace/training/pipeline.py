@@ -33,6 +33,7 @@ from headrace.training.code import verify_code
 from headrace.training.evaluation import evaluate_frame, hold_out
 from headrace.training.functions import FAILED, LoadRequest, Trained, TrainRequest
 from headrace.training.gate import check_gate
+from headrace.training.project import CaptureSection
 from headrace.training.runs import Asked, Runs
 
 EXAMPLE_ROWS = 20_000
@@ -58,10 +59,28 @@ def snapshot(rooms: Rooms, run: str, asked: Asked) -> dict[str, Any]:
     _call(rooms, folder, "load", request, asked)
     frame = pl.read_ipc(folder / "table.arrow")
     schema = msgspec.json.decode((folder / "schema.json").read_bytes(), type=Schema)
+    _check_hidden(schema, settings.capture)
     taken = rooms.snapshots.keep(settings.dataset, frame, schema, asked.who)
     (folder / "schema.json").write_bytes(msgspec.json.encode(taken.schema))
     rooms.runs.update(run, snapshot=taken.digest)
     return {"snapshot": taken.digest, "note": f"{taken.rows:,} rows, digest {taken.digest[:12]}"}
+
+
+def _check_hidden(schema: Schema, capture: CaptureSection) -> None:
+    """See that what must not be written down is there: a misspelt name would let it be.
+
+    Raises:
+        InvalidProject: a column is not.
+    """
+    known = [column.name for column in schema.columns]
+    unknown = [name for name in (*capture.mask, *capture.hash) if name not in known]
+    if unknown:
+        raise InvalidProject(
+            f"[model.NAME.capture] names {', '.join(map(repr, unknown))}, which the dataset does not have.",
+            field="capture",
+            expected=f"some of {', '.join(known)}",
+            todo="Correct the name; until then its values would be written down.",
+        )
 
 
 def train(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any]) -> dict[str, Any]:

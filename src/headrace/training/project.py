@@ -190,6 +190,7 @@ def decode_project(text: str, folder: Path) -> Project:
         if model.dataset not in datasets:
             known = ", ".join(datasets) or "none is declared"
             raise where.error(["model", name, "dataset"], f"unknown dataset {model.dataset!r}", f"one of: {known}")
+        _check_capture(where, name, model, datasets[model.dataset])
     return Project(root=folder.resolve(), name=section.name, datasets=datasets, models=models)
 
 
@@ -285,6 +286,23 @@ class _Where:
             ):
                 best = number
         return best
+
+
+def _check_capture(where: _Where, name: str, model: ModelSection, dataset: DatasetSection) -> None:
+    """What may not be written down, as far as the file alone can be wrong about it.
+
+    Raises:
+        InvalidProject: a column is masked and hashed, or outcomes or windows could not find their predictions.
+    """
+    mask, hashes, place = model.capture.mask, model.capture.hash, ["model", name, "capture"]
+    for column in mask:
+        if column in hashes:
+            raise where.error([*place, "mask"], f"{column!r} is masked and hashed", "one of the two")
+        if column in dataset.key:
+            what = f"{column!r} is a key, by which outcomes find their predictions"
+            raise where.error([*place, "mask"], what, "hash instead of mask, or a dataset without this key")
+    if dataset.time is not None and dataset.time in (*mask, *hashes):
+        raise where.error(place, f"{dataset.time!r} is the time, by which windows are made", "other columns")
 
 
 def _fields(kind: Any, keys: list[str]) -> list[str]:

@@ -1,6 +1,8 @@
 """Plain requests go the express way and all others uvicorn's; on the wire nobody can tell which."""
 
 import asyncio
+import contextlib
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
@@ -8,6 +10,7 @@ from uvicorn.server import ServerState
 
 from headrace.entrypoints.scoring.connections import MOST_HEAD_BYTES, ScoringProtocol
 from headrace.entrypoints.scoring.sweeping import Sweeper
+from headrace.serving.app import OVERSIZED
 from headrace.serving.replies import Reply
 
 PLAIN = b"POST /p HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\n%b"
@@ -44,7 +47,9 @@ async def app(scope, receive, send):
         body += message.get("body", b"")
         if not message.get("more_body"):
             break
-    content = b"app " + body
+    if body == b"~~":
+        raise SystemError("a mistake")
+    content = b"app " + body + (b" oversized" if OVERSIZED in scope else b"")
     fields = [(b"content-length", b"%d" % len(content)), (b"x-path", scope["path"].encode())]
     if body == b"!!":
         fields.append((b"connection", b"close"))
@@ -129,8 +134,12 @@ def test_a_plain_request_is_taken_and_the_next_one_too():
         (b"POST /%70 HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nab",),
         (b"PUT /p HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nab",),
         (b"POST /p HTTP/1.1\r\nx: " + b"x" * MOST_HEAD_BYTES + b"\r\ncontent-length: 2\r\n\r\nab",),
+        (
+            b"POST /p HTTP/1.1\r\nx: " + b"x" * (MOST_HEAD_BYTES - 2000),
+            b"x" * 3000 + b"\r\ncontent-length: 2\r\n\r\nab",
+        ),
     ],
-    ids=["pieces", "continue", "http 1.0", "close", "query", "escaped", "put", "large head"],
+    ids=["pieces", "continue", "http 1.0", "close", "query", "escaped", "put", "large head", "large head in pieces"],
 )
 def test_all_others_are_not(pieces):
     express = Express()
@@ -140,7 +149,9 @@ def test_all_others_are_not(pieces):
         if b"100-continue" in pieces[0]:
             assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         status, fields, content = await client.reply()
-        assert (status, fields["x-path"], content) == (200, "/p", b"app ab")
+        assert (status, fields["x-path"]) == (200, "/p")
+        large = any(len(piece) > 1000 for piece in pieces)
+        assert content == b"app ab" + (b" oversized" if large else b"")
 
     talk(express, story)
     assert not express.taken
@@ -204,6 +215,115 @@ def test_what_was_taken_and_then_failed_goes_through_the_app():
     talk(express, story)
 
 
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket"])
+@pytest.mark.parametrize("apart", [True, False])
+def test_an_upgrade_is_not_heard_and_its_request_is_read_whole(protocol, apart):
+    """Java's client asks for HTTP/2 so; a body is never taken for a request."""
+    head = b"POST /p HTTP/1.1\r\nhost: h\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: %b\r\n" % protocol
+    head += b"http2-settings: AAEAAEAA\r\ncontent-length: 18\r\n\r\n"
+    body = b"GET / HTTP/1.1\r\n\r\n"
+    express = Express()
+
+    async def story(client):
+        for _ in range(2):
+            await client.send(*((head, body) if apart else (head + body,)))
+            assert (await client.reply())[2].endswith(b" " + body)
+        await client.send(PLAIN % b"ab")
+        assert (await client.reply())[2] == b"express ab"
+
+    talk(express, story)
+
+
+def test_a_tunnel_is_refused():
+    async def story(client):
+        await client.send(b"CONNECT h:1 HTTP/1.1\r\nhost: h\r\n\r\n")
+        assert (await client.reply())[0] == 400
+
+    talk(Express(), story)
+
+
+def test_trailers_are_not_fields_of_the_head():
+    express = Express()
+
+    async def story(client):
+        await client.send(
+            b"POST /p HTTP/1.1\r\nhost: h\r\nx-api-key: one\r\ntransfer-encoding: chunked\r\n\r\n"
+            b"2\r\nab\r\n0\r\nx-api-key: two\r\n\r\n"
+        )
+        await client.reply()
+        assert express.taken[0].headers[b"x-api-key"] == b"one"
+
+    talk(express, story)
+
+
+@pytest.mark.parametrize("url", [b"http://h:99999/", b"http://a:b:c/", b"http://[::1/x"])
+@pytest.mark.parametrize("body", [b"ab", b"a"])
+def test_an_address_that_is_none_is_refused(url, body):
+    express = Express()
+    express.refuses = True
+
+    async def story(client):
+        await client.send(b"POST %b HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\n%b" % (url, body))
+        assert (await client.reply())[0] == 400
+        assert await client.ended()
+
+    talk(express, story)
+
+
+def test_what_is_no_http_is_refused_after_the_requests_before_it():
+    express = Express(at_once=False)
+
+    async def story(client):
+        await client.send(PLAIN % b"ab" + b"GET /g HTTP/1.1\r\nhost: h\r\n\r\n" + b"garbage\r\n\r\n")
+        express.reply(express.taken[0])
+        assert (await client.reply())[2] == b"express ab"
+        assert (await client.reply())[2] == b"app "
+        assert await client.ended()
+
+    talk(express, story)
+
+
+def test_a_connection_that_was_aborted_takes_its_reply_without_a_word():
+    express = Express(at_once=False)
+
+    async def story(client):
+        await client.send(PLAIN % b"ab" + b"GET /g HTTP/1.1\r\nhost: h\r\n\r\n")
+        client.connection.transport.abort()
+        await asyncio.sleep(0.05)
+        express.reply(express.taken[0])
+
+    talk(express, story)
+
+
+def test_a_mistake_of_the_app_closes_the_connection():
+    express = Express(at_once=False)
+
+    async def story(client):
+        await client.send(PLAIN % b"~~")
+        express.taken[0].hand_back()
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+            await client.reply()
+
+    talk(express, story)
+
+
+def test_a_head_that_came_with_the_request_before_it_must_be_completed_in_time():
+    async def story(client):
+        server = SimpleNamespace(server_state=client.state)
+        sweeper = Sweeper(server, head_seconds=10, idle_seconds=75)
+        await client.send(PLAIN % b"ab" + b"POST /p HTT")
+        await client.reply()
+        sweeper.look(0.0)
+        sweeper.look(9.0)
+        assert client.connection
+        sweeper.look(10.0)
+        with contextlib.suppress(ConnectionResetError):
+            assert await client.ended()
+        assert not client.state.connections
+
+    talk(Express(), story)
+
+
 def test_a_client_that_left_gets_no_reply_and_breaks_nothing():
     express = Express(at_once=False)
 
@@ -233,12 +353,8 @@ def test_a_server_that_ends_answers_what_it_took_and_then_closes():
 
 
 def test_connections_that_idle_are_closed_and_used_ones_are_not():
-    class Server:
-        pass
-
     async def story(client):
-        server = Server()
-        server.server_state = client.state
+        server = SimpleNamespace(server_state=client.state)
         sweeper = Sweeper(server, head_seconds=10, idle_seconds=75)
         for now in (0.0, 70.0, 140.0):
             await client.send(PLAIN % b"ab")

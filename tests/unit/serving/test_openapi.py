@@ -21,7 +21,7 @@ SCHEMA = Schema(frame="polars", columns=(Column("a", "number", "Float64"),))
 )
 def test_predictions_have_the_type_of_the_classes(task, classes, expected):
     names = [str(c) for c in classes]
-    reply = components("m", Facts(SCHEMA, task, classes, names))["m.reply"]
+    reply = components("m", Facts(SCHEMA, task, classes, names, None))["m.reply"]
     answer = reply["properties"]["predictions"]["items"]["properties"]
     assert answer["prediction"] == expected
     assert answer.get("probabilities", {}).get("required", []) == names

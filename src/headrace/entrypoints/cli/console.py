@@ -7,11 +7,12 @@ import click
 from headrace.entrypoints.cli.verb import Call, err, verb
 from headrace.entrypoints.console.server import serve_console
 from headrace.entrypoints.scoring.options import Options
+from headrace.kernel.errors import InvalidInput
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8080, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
 @click.option("--guarded", is_flag=True, help="Ask every caller for a key, on 127.0.0.1 too.")
 @click.option("--unguarded", is_flag=True, help="Listen beyond 127.0.0.1 although callers are not checked.")
 @verb
@@ -21,6 +22,8 @@ def console(call: Call, host: str, port: int, guarded: bool, unguarded: bool) ->
     Beyond 127.0.0.1 callers show a key; a browser asks for it as the password, with any name.
     """
 
+    if guarded and unguarded:
+        raise InvalidInput("--guarded and --unguarded exclude each other.", todo="Leave one of them out.")
     call.keep_output()
 
     def announce(at: str, taken: int) -> None:

@@ -31,7 +31,7 @@ USUAL = Limits()
 
 @click.command()
 @click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=int, help="0 takes a free one.  [default: 8000]")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one.  [default: 8000]")
 @click.option(
     "--grpc-port", help="For gRPC: a port, 0 or off.  [default: the port after --port, where gRPC is installed]"
 )
@@ -49,8 +49,20 @@ USUAL = Limits()
 @click.option("--guarded", is_flag=True, help="Ask every caller for a key, on 127.0.0.1 too.")
 @click.option("--unguarded", is_flag=True, help="Listen beyond 127.0.0.1 although callers are not checked.")
 @click.option("--max-body", default="16MB", show_default=True, help="The largest body of a request.")
-@click.option("--max-concurrent", default=USUAL.concurrent, show_default=True, help="The most requests at a time.")
-@click.option("--timeout", default=USUAL.seconds, show_default=True, help="Seconds that an answer may take.")
+@click.option(
+    "--max-concurrent",
+    type=click.IntRange(1),
+    default=USUAL.concurrent,
+    show_default=True,
+    help="The most requests at a time.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, 86_400, min_open=True),
+    default=USUAL.seconds,
+    show_default=True,
+    help="Seconds that an answer may take.",
+)
 @click.option(
     "--memory", default="0", show_default=True, help="The most memory of loaded versions, such as 4GB; 0: any."
 )
@@ -116,13 +128,18 @@ def _options(
     inherited: int | None,
     group: str,
 ) -> Options:
+    if guarded and unguarded:
+        raise InvalidInput("--guarded and --unguarded exclude each other.", todo="Leave one of them out.")
     vertex = VertexRoutes(settings.read(settings.VERTEX_HEALTH), settings.read(settings.VERTEX_PREDICT))
     vertex_port = settings.read(settings.VERTEX_PORT)
     host = host or ("0.0.0.0" if vertex_port else settings.read(settings.HOST))  # noqa: S104 - Vertex AI asks for it
     port = port if port is not None else _number(vertex_port or settings.read(settings.PORT))
-    limits = USUAL._replace(
-        body=parse_size(max_body), concurrent=max_concurrent, seconds=timeout, memory=parse_size(memory)
-    )
+    body = parse_size(max_body)
+    if body < 1 or timeout != timeout:
+        raise InvalidInput(
+            f"--max-body is {max_body!r}, --timeout {timeout}.", expected="more than 0", todo="Correct them."
+        )
+    limits = USUAL._replace(body=body, concurrent=max_concurrent, seconds=timeout, memory=parse_size(memory))
     return Options(
         host=host,
         port=port,
@@ -130,7 +147,7 @@ def _options(
         workers=workers,
         capture=capture,  # type: ignore[arg-type]
         guarded=guarded,
-        unguarded=unguarded or bool(vertex_port) or bool(settings.read(settings.UNGUARDED)),
+        unguarded=not guarded and (unguarded or bool(vertex_port) or bool(settings.read(settings.UNGUARDED))),
         single=model,
         limits=limits,
         access_log=access_log,

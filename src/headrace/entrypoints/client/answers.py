@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -61,6 +62,12 @@ def request_body(rows: Rows) -> tuple[bytes, int]:
     """The native request of rows, and their number. Moments are written as ISO 8601, NaN as null, numpy's scalars as
     plain ones."""
     many = [rows] if isinstance(rows, Mapping) else list(rows)
+    if not all(isinstance(row, Mapping) for row in many):
+        raise InvalidInput(
+            f"The rows are a {type(rows).__name__} of {type(many[0]).__name__}.",
+            expected="a row (a dict), or a list of rows",
+            todo="Convert them, for example by frame.to_dict('records') or frame.to_dicts().",
+        )
     if not many:
         raise InvalidInput("There are no rows.", expected="a row, or a list of rows", todo="Send at least one.")
     plain = [{name: _plain(value) for name, value in row.items()} for row in many]
@@ -74,9 +81,13 @@ def _plain(value: Any) -> Any:
         if isinstance(value, kind):
             return kind(value)
     if isinstance(value, float):
+        if value in (math.inf, -math.inf):
+            raise InvalidInput("A row holds an infinite number.", expected="finite numbers or None", todo="Correct it.")
         return None if value != value else float(value)
     if isinstance(value, datetime | date):
-        return value.isoformat()
+        return None if value != value else value.isoformat()
+    if type(value).__name__ == "datetime64":
+        return _plain(value.astype("datetime64[us]").item())
     item = getattr(value, "item", None)
     if callable(item):
         return _plain(item())

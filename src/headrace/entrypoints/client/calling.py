@@ -13,6 +13,7 @@ import random
 import time
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from headrace.entrypoints.client.answers import (
     RETRIED,
@@ -23,10 +24,12 @@ from headrace.entrypoints.client.answers import (
     refusal,
     request_body,
 )
-from headrace.kernel.errors import DeadlinePassed, HeadraceError, MissingExtra, Unavailable
+from headrace.kernel.errors import DeadlinePassed, HeadraceError, InvalidInput, MissingExtra, Unavailable
 
 try:
     import httpx
+
+    from headrace.entrypoints.client.deadlines import bounded_transport, until
 except ImportError as missing:
     raise MissingExtra(
         "The client needs httpx, which is not installed.", todo="Install it: pip install 'headrace[client]'."
@@ -35,6 +38,7 @@ except ImportError as missing:
 NO_FALLBACK: Any = object()
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 SLACK = 0.001
+LONGEST_DEADLINE = 86_400.0
 
 
 class _Attempts:
@@ -43,7 +47,7 @@ class _Attempts:
     def __init__(self, model: str, deadline: float, retries: int) -> None:
         self._model = model
         self._deadline = deadline
-        self._until = time.monotonic() + deadline
+        self.until = time.monotonic() + deadline
         self._left = retries
         self._pause = FIRST_PAUSE
         self.last: HeadraceError | None = None
@@ -58,7 +62,7 @@ class _Attempts:
         Raises:
             DeadlinePassed: none.
         """
-        left = self._until - time.monotonic()
+        left = self.until - time.monotonic()
         if left < SLACK:
             raise self.passed()
         return left
@@ -95,20 +99,26 @@ class _Attempts:
 
 class _Common:
     def __init__(self, url: str, key: str | None, deadline: float, retries: int, route_key: str | None) -> None:
-        self._url = url.rstrip("/")
+        self._url = _address(url)
         self._deadline = deadline
         self._retries = retries
         self._headers = {"content-type": "application/json"}
         if key is not None:
-            self._headers["authorization"] = f"Bearer {key}"
+            self._headers["authorization"] = f"Bearer {_header('key', key)}"
         if route_key is not None:
-            self._headers["headrace-route-key"] = route_key
+            self._headers["headrace-route-key"] = _header("route_key", route_key)
 
     def _path(self, model: str, version: int | None) -> str:
-        return f"{self._url}/models/{model}" + (f"/versions/{version}" if version else "") + "/predict"
+        numbered = "" if version is None else f"/versions/{version}"
+        return f"{self._url}/models/{quote(model, safe='')}{numbered}/predict"
 
     def _attempts(self, model: str, deadline: float | None) -> _Attempts:
-        return _Attempts(model, self._deadline if deadline is None else deadline, self._retries)
+        seconds = self._deadline if deadline is None else deadline
+        if not 0 <= seconds <= LONGEST_DEADLINE:
+            raise InvalidInput(
+                f"The deadline is {seconds} s.", expected=f"0 to {LONGEST_DEADLINE:g} seconds", todo="Correct it."
+            )
+        return _Attempts(model, seconds, self._retries)
 
     @staticmethod
     def _settled(model: str, rows: int, error: HeadraceError, fallback: Any) -> Answer:
@@ -138,7 +148,7 @@ class Client(_Common):
         route_key: str | None = None,
     ) -> None:
         super().__init__(url, key, deadline, retries, route_key)
-        self._http = httpx.Client(headers=self._headers)
+        self._http = httpx.Client(headers=self._headers, transport=bounded_transport())
 
     def predict(
         self,
@@ -164,11 +174,14 @@ class Client(_Common):
         try:
             while True:
                 left, headers = attempts.remaining(), attempts.headers()
+                ends = until.set(attempts.until)
                 try:
                     reply = self._http.post(path, content=body, headers=headers, timeout=left)
                 except httpx.HTTPError as error:
                     time.sleep(attempts.again(_unreached(error), None))
                     continue
+                finally:
+                    until.reset(ends)
                 if reply.status_code not in RETRIED:
                     return read_reply(reply.status_code, reply.content)
                 refused = refusal(reply.status_code, reply.content)
@@ -248,6 +261,19 @@ class AsyncClient(_Common):
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise InvalidInput(f"The address is {url!r}.", expected="http:// or https:// and a host", todo="Name it so.")
+    return url.rstrip("/")
+
+
+def _header(name: str, value: str) -> str:
+    if not (value.isascii() and value.isprintable() and value):
+        raise InvalidInput(f"{name} is {value[:80]!r}.", expected="printable ASCII characters", todo="Correct it.")
+    return value
 
 
 def _unreached(error: httpx.HTTPError) -> Unavailable:

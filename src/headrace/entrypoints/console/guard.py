@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from headrace.entrypoints.http.api import VERBS, refusal
+from headrace.entrypoints.http.api import refusal
 from headrace.entrypoints.scoring.listening import LOOPBACK
 from headrace.entrypoints.scoring.polling import read_routes
 from headrace.kernel.errors import HeadraceError, Refused
 from headrace.kernel.routes import Key
 from headrace.serving.guard import Asked, Guard
 
-OPEN = ("/health",)
-_SCOPES = [(method, re.compile(re.sub(r"\{[^}]*\}", "[^/]+", path)), scope) for method, path, scope, _ in VERBS]
+Table = list[tuple[BaseRoute, Asked]]
+"""Every route with the scope that it asks for."""
+KEY = "headrace.key"
+"""Where a request's scope says whose key was shown; None where none was, and none had to be."""
 
 
-def scope_of(method: str, path: str) -> Asked:
-    """The scope that a request needs: of the API by its table, of pages any, of probes and shipped files none."""
-    if path in OPEN or path.startswith("/static/"):
-        return None
-    method = "GET" if method == "HEAD" else method
-    return next((scope for verb, pattern, scope in _SCOPES if verb == method and pattern.fullmatch(path)), "any")
+def scope_of(table: Table, request: Scope) -> Asked:
+    """The scope that a request needs: that of the route to which it will be given, by the routes' own judgement.
+
+    A request for which there is no route needs any key.
+    """
+    for route, asked in table:
+        if route.matches(request)[0] is Match.FULL:
+            return asked
+    return "any"
 
 
 class Keyed:
     """Asks callers for a key. A browser asks its user for it, as the password of any name.
 
     Args:
+        table: the routes of `app`.
         routes: the route document, in which the keys are.
         required: whether a caller must show one.
     """
 
-    def __init__(self, app: ASGIApp, routes: Path, required: bool) -> None:
+    def __init__(self, app: ASGIApp, table: Table, routes: Path, required: bool) -> None:
         self._app = app
+        self._table = table
         self._routes = routes
         self._guard = Guard(required)
         self._seen: tuple[int, int] = (0, 0)
@@ -45,7 +52,7 @@ class Keyed:
         """ASGI 3."""
         try:
             headers = dict(scope["headers"])
-            self._guard.admit(self._known(), headers, scope_of(scope["method"], scope["path"]))
+            scope[KEY] = self._guard.admit(self._known(), headers, scope_of(self._table, scope))
         except HeadraceError as error:
             response = refusal(error)
             if response.status_code == 401:

@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from headrace.entrypoints.console import views
-from headrace.entrypoints.console.guard import Keyed, SameSite
+from headrace.entrypoints.console.guard import KEY, Keyed, SameSite, Table
 from headrace.entrypoints.http.api import api_routes, refusal
 from headrace.entrypoints.outcomes import status_of
 from headrace.entrypoints.scoring.listening import bind, is_loopback
@@ -40,19 +40,19 @@ def console_app(ws: Workspace, keys_required: bool = False, local: bool = True) 
         local: whether only this machine reaches it, so that its own addresses alone are right.
     """
     pages = Pages(ws)
-    routes = [
-        Route("/", pages.home),
-        Route("/models/{model}", pages.model),
-        Route("/models/{model}/try", pages.try_form, methods=["GET"]),
-        Route("/models/{model}/try", pages.try_answer, methods=["POST"]),
-        Route("/runs", pages.runs),
-        Route("/audit", pages.audit),
-        Route("/health", lambda _request: Response(b'{"status":"alive"}', media_type="application/json")),
+    table: Table = [
+        (Route("/", pages.home), "any"),
+        (Route("/models/{model}", pages.model), "any"),
+        (Route("/models/{model}/try", pages.try_form, methods=["GET"]), "predict"),
+        (Route("/models/{model}/try", pages.try_answer, methods=["POST"]), "predict"),
+        (Route("/runs", pages.runs), "any"),
+        (Route("/audit", pages.audit), "admin"),
+        (Route("/health", lambda _request: Response(b'{"status":"alive"}', media_type="application/json")), None),
         *api_routes(ws),
-        Mount("/static", StaticFiles(directory=HERE / "static")),
+        (Mount("/static", StaticFiles(directory=HERE / "static")), None),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
-    return SameSite(Keyed(app, ws.places.routes, keys_required), local)
+    app = Starlette(routes=[route for route, _ in table], exception_handlers={HTTPException: _http_error})
+    return SameSite(Keyed(app, table, ws.places.routes, keys_required), local)
 
 
 class Pages:
@@ -64,12 +64,12 @@ class Pages:
 
     async def home(self, request: Request) -> Response:
         """The loop of every model as it stands."""
-        return await self._page(request, "home.html", self._loops)
+        return await self._page(request, "home.html", lambda: self._loops(_audits(request)))
 
     async def model(self, request: Request) -> Response:
         """One model: its loop, versions, promotions and rollouts."""
         name = request.path_params["model"]
-        return await self._page(request, "model.html", lambda: self._model(name))
+        return await self._page(request, "model.html", lambda: self._model(name, _audits(request)))
 
     async def try_form(self, request: Request) -> Response:
         """A form drawn from the schema."""
@@ -134,16 +134,17 @@ class Pages:
         )
         return HTMLResponse(page.render(values), status_of(error))
 
-    def _loops(self) -> dict[str, Any]:
-        return {"loops": [views.loop_view(self._ws, name) for name in self._ws.models()], "audit": self._ws.audit(8)}
+    def _loops(self, audits: bool) -> dict[str, Any]:
+        loops = [views.loop_view(self._ws, name) for name in self._ws.models()]
+        return {"loops": loops, "audit": self._ws.audit(8) if audits else []}
 
-    def _model(self, name: str) -> dict[str, Any]:
+    def _model(self, name: str, audits: bool) -> dict[str, Any]:
         self._ws.version(name)
         return {
             "title": name,
             "model": name,
             "loops": [views.loop_view(self._ws, name)],
-            "audit": self._ws.audit(6, name),
+            "audit": self._ws.audit(6, name) if audits else [],
             "versions": self._ws.versions(name)[:50],
             "history": self._ws.promotions.history(name)[:20],
             "rollouts": self._ws.rollouts.list(name, 3),
@@ -158,6 +159,12 @@ class Pages:
             raise
         except HeadraceError as error:
             return {"error": error}
+
+
+def _audits(request: Request) -> bool:
+    """Whether the caller may read the audit log: as an admin, or where no key is asked for."""
+    key = request.scope[KEY]
+    return key is None or "admin" in key.scopes
 
 
 def _passed(evidence: Any) -> str:

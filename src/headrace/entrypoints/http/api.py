@@ -20,10 +20,11 @@ LARGEST_BODY = 32 << 20
 Verb = Callable[[Workspace, Request, Any], Any]
 
 
-def api_routes(ws: Workspace) -> list[Route]:
-    """Every route of the API."""
+def api_routes(ws: Workspace) -> list[tuple[Route, Asked]]:
+    """Every route of the API, with the scope that it asks for."""
     return [
-        Route(path, _endpoint(ws, verb), methods=[method], name=f"{method} {path}") for method, path, _, verb in VERBS
+        (Route(path, _endpoint(ws, verb), methods=[method], name=f"{method} {path}"), asked)
+        for method, path, asked, verb in VERBS
     ]
 
 
@@ -134,6 +135,8 @@ def _progress(ws: Workspace, request: Request, _document: Any) -> Any:
 
 def _create_key(ws: Workspace, _request: Request, document: Any) -> Any:
     asked = _object(document, consumer=str, scopes=list, p99=str, quota=(int, float))
+    if isinstance(asked.get("quota"), bool):
+        raise InvalidInput("The quota is no number.", field="quota", expected="requests a second", todo="Correct it.")
     record, text = ws.create_key(
         asked.get("consumer", ""), asked.get("scopes", ["predict"]), p99=asked.get("p99"), quota=asked.get("quota")
     )

@@ -43,9 +43,13 @@ class AccessLog:
         try:
             await self._app(scope, receive, counting)
         finally:
-            if len(self._lines) == MOST_LINES:
-                self._dropped += 1
-            self._lines.append(self._encode(_line(scope, status, size, time.perf_counter() - started)))
+            self.note(scope, status, size, started)
+
+    def note(self, scope: dict[str, Any], status: int, size: int, started: float) -> None:
+        """Write a line of one request, which began at `started` by the performance counter."""
+        if len(self._lines) == MOST_LINES:
+            self._dropped += 1
+        self._lines.append(self._encode(_line(scope, status, size, time.perf_counter() - started)))
 
     def _work(self) -> None:
         while True:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import sys
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from headrace.serving.app import OVERSIZED
@@ -66,7 +68,7 @@ class JoinedWrites:
 
 class ScoringProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which closes a connection whose head grows past the limit before it is complete, and marks
-    a complete one that is larger. Replies are written whole.
+    a complete one that is larger. Replies are written whole; an upgrade that is asked for is not heard.
 
     Args:
         express: is offered each plain request that arrives in one piece, before anything is made for it.
@@ -74,7 +76,9 @@ class ScoringProtocol(HttpToolsProtocol):
 
     _held = False
     _body = b""
+    _data = b""
     _feeding = False
+    _heading = False
 
     def __init__(self, *args: Any, express: Express | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -94,23 +98,38 @@ class ScoringProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
-        before = self.cycle
-        self._feeding = self._express is not None and self.head + len(data) <= MOST_HEAD_BYTES
-        super().data_received(data)
-        self._feeding = False
-        if self._held:
-            self._let_go()
+        before, size = self.cycle, self.head + len(data)
+        self._data, self._feeding = data, self._express is not None and size <= MOST_HEAD_BYTES
+        try:
+            super().data_received(data)
+            self._feeding = False
+            if self._held:
+                self._let_go()
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
         if self.cycle is not before:
-            self.head = 0
-            if len(data) > MOST_HEAD_BYTES and self._size() > MOST_HEAD_BYTES:
+            self.head = 1 if self._heading else 0
+            if size > MOST_HEAD_BYTES and self._size() > MOST_HEAD_BYTES:
                 self.scope[OVERSIZED] = True  # type: ignore[typeddict-unknown-key]
         elif before is None or before.response_complete:
-            self.head += len(data)
-            if self.head > MOST_HEAD_BYTES and (before is None or not before.more_body):
+            self.head = size
+            if size > MOST_HEAD_BYTES and (before is None or not before.more_body):
                 self._refuse_head()
 
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._heading = True
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
-        """A head is whole. That of a plain request is held, for its body may have come with it."""
+        """A head is whole. That of a plain request is held, for its body may have come with it.
+
+        What comes as a field from now on is a trailer, and is not among the fields of the head.
+        """
+        self._heading = False
+        if self.parser.should_upgrade():
+            return
+        self.headers = []
         if self._feeding and self._is_plain():
             self._held, self._body = True, b""
         else:
@@ -125,9 +144,11 @@ class ScoringProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A request is whole."""
+        if self.parser.should_upgrade():
+            return
         if self._held:
-            before, url = self.cycle, self.url
-            request = PlainRequest(self, url.decode("latin-1"), self.headers, self._body)
+            before = self.cycle
+            request = PlainRequest(self, self.url.decode("latin-1"), self.scope["headers"], self._body)  # type: ignore[arg-type]
             self.cycle = request  # type: ignore[assignment]
             assert self._express is not None
             if self._express.take(request):
@@ -136,6 +157,32 @@ class ScoringProtocol(HttpToolsProtocol):
             self.cycle = before
             self._let_go()
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, once the requests before it are answered."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            super().send_400_response(msg)
+        else:
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Read a request anew as if it had not asked for an upgrade (RFC 9110, 7.8: a server may ignore that).
+
+        The parser ends with the head of such a request, and takes its body for something else. Java's client asks for
+        HTTP/2 with each first request.
+        """
+        upgrade, method = sys.exception(), self.parser.get_method()
+        if method == b"CONNECT" or not isinstance(upgrade, httptools.HttpParserUpgrade):
+            raise httptools.HttpParserError("there is no upgrade here")
+        fields = [field for field in self.headers if field[0] not in (b"upgrade", b"connection", b"http2-settings")]
+        if not self.parser.should_keep_alive():
+            fields.append((b"connection", b"close"))
+        version = self.parser.get_http_version().encode()
+        head = b"%b %b HTTP/%b\r\n" % (method, self.url, version) + b"".join(b"%b: %b\r\n" % field for field in fields)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.feed_data(head + b"\r\n" + self._data[upgrade.args[0] :])
 
     def _is_plain(self) -> bool:
         """Whether it is an ordinary POST of a connection that is kept, on which nothing is under way."""
@@ -146,14 +193,17 @@ class ScoringProtocol(HttpToolsProtocol):
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not self.expect_100_continue
-            and not parser.should_upgrade()
             and not self.flow.write_paused
             and b"?" not in self.url
             and b"%" not in self.url
         )
 
     def _let_go(self) -> None:
-        """Treat what was held as uvicorn does."""
+        """Treat what was held as uvicorn does.
+
+        Raises:
+            HttpParserError: its URL is none.
+        """
         self._held = False
         if not self.transport.is_closing():
             super().on_headers_complete()
@@ -186,12 +236,16 @@ class ScoringProtocol(HttpToolsProtocol):
         async def send(message: Any) -> None:
             sent.append(message)
 
-        await self.app(scope, receive, send)  # type: ignore[arg-type]
-        start, body = sent
-        request.send(start["status"], start["headers"], body["body"])
+        try:
+            await self.app(scope, receive, send)  # type: ignore[arg-type]
+            start, body = sent
+            request.send(start["status"], start["headers"], body["body"])
+        except BaseException:
+            self.transport.abort()
+            raise
 
     def _size(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.scope["headers"])
 
     def _refuse_head(self) -> None:
         if not self.transport.is_closing():
@@ -224,7 +278,7 @@ class PlainRequest:
     def reply(self, reply: Reply, generation: int) -> None:
         """Send an answer."""
         self.response_complete = True
-        if self.disconnected:
+        if self.disconnected or self._protocol.direct.is_closing():
             return
         content, more = reply.body, b""
         for field in reply.headers:
@@ -239,7 +293,7 @@ class PlainRequest:
     def send(self, status: int, fields: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Send the reply of the ASGI callable."""
         self.response_complete = True
-        if self.disconnected:
+        if self.disconnected or self._protocol.direct.is_closing():
             return
         self.keep_alive = self.keep_alive and (b"connection", b"close") not in fields
         told = b"".join(b"%b: %b\r\n" % field for field in fields if field[0] != b"connection")

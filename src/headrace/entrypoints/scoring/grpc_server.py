@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
+from headrace.entrypoints.outcomes import status_of
+from headrace.entrypoints.scoring.access import AccessLog
 from headrace.entrypoints.scoring.options import Options
 from headrace.kernel.errors import Fault, HeadraceError, InvalidInput, MissingExtra, Overloaded, PortTaken
 from headrace.kernel.release import VERSION
-from headrace.serving.answering import Answering, Question
+from headrace.serving.answering import Answering, Noted, Question
+from headrace.serving.app import SEEN, Seen, deadline_of
 from headrace.serving.bodies import Body
 from headrace.serving.counters import Counters
 from headrace.serving.decoding import Rows
 from headrace.serving.dialects.dialect import Answered, Asked
-from headrace.serving.dialects.open_inference import input_types
+from headrace.serving.dialects.open_inference import input_types, refuse_outputs
 from headrace.serving.dialects.tensors import answers_as_tensors, from_bytes, output_types, rows_of, tensor, to_bytes
 from headrace.serving.endpoints import Active, Endpoints, Loaded
 from headrace.serving.guard import Asked as Scope
@@ -47,6 +52,8 @@ _STATUS = {
     "fault": "INTERNAL",
 }
 DRAIN_SECONDS = 10.0
+MOST_DETAIL = 4000
+"""Characters of an error: clients refuse a status of more than 16 kB."""
 MESSAGES = "headrace.entrypoints.scoring.grpc_messages"
 
 
@@ -60,6 +67,7 @@ class GrpcInference:
 
     def decode(self, body: Body, loaded: Loaded) -> Asked:
         """The rows of the request's tensors."""
+        refuse_outputs([output.name for output in self._request.outputs], loaded)
         return Asked(_rows(self._request, loaded))
 
     def encode(self, answered: Answered) -> Reply:
@@ -76,13 +84,22 @@ class GrpcServer:
     """The service, over the core that HTTP uses too."""
 
     def __init__(
-        self, endpoints: Endpoints, answering: Answering, guard: Guard, counters: Counters, limits: Limits
+        self,
+        endpoints: Endpoints,
+        answering: Answering,
+        guard: Guard,
+        counters: Counters,
+        limits: Limits,
+        draining: Callable[[], bool],
+        log: AccessLog | None = None,
     ) -> None:
         self._endpoints = endpoints
         self._answering = answering
         self._guard = guard
         self._counters = counters
         self._limits = limits
+        self._draining = draining
+        self._log = log
         self.address = ""
 
     async def run(self) -> None:
@@ -96,7 +113,7 @@ class GrpcServer:
         server = grpc.aio.server(options=options, maximum_concurrent_rpcs=self._limits.concurrent)
         handlers = {
             name: grpc.unary_unary_rpc_method_handler(
-                self._guarded(scope, work),
+                self._guarded(name, scope, work),
                 request_deserializer=message(f"{name}Request").FromString,
                 response_serializer=lambda reply: reply.SerializeToString(),
             )
@@ -127,27 +144,36 @@ class GrpcServer:
             "ModelInfer": ("predict", self._infer),
         }
 
-    def _guarded(self, scope: Scope, work: Any) -> Any:
+    def _guarded(self, name: str, scope: Scope, work: Any) -> Any:
         import grpc
 
         async def handle(request: Any, context: Any) -> Any:
+            started, noted = time.perf_counter(), list[Noted]()
             headers = {
                 name.encode(): value if isinstance(value, bytes) else value.encode("latin-1", "replace")
                 for name, value in context.invocation_metadata() or ()
             }
-            key = None
+            key, error = None, None
             try:
                 key = self._guard.admit(self._endpoints.state.keys, headers, scope)
-                return await work(request, headers, key, context)
+                return await work(request, headers, key, context, noted)
             except HeadraceError as refused:
                 error = refused
-            except Exception as fault:
+            except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as fault:  # polars panics with one that is no Exception
                 error = Fault(f"{type(fault).__name__}: {fault}", todo="Please report this.")
+            finally:
+                if self._log is not None:
+                    seen = Seen(key.consumer if key else "", noted[0] if noted else None, error)
+                    self._log.note(
+                        _scope(name, headers, context, seen), 200 if error is None else status_of(error), 0, started
+                    )
             self._counters.errors[error.kind] += 1
             if key is not None:
                 self._counters.refused[key.consumer] += 1
             code = grpc.StatusCode[_STATUS.get(error.kind, "UNAVAILABLE" if _retry(error) else "INVALID_ARGUMENT")]
-            return await context.abort(code, str(error))
+            return await context.abort(code, str(error)[:MOST_DETAIL])
 
         return handle
 
@@ -155,7 +181,8 @@ class GrpcServer:
         return self._message("ServerLiveResponse")(live=True)
 
     async def _ready(self, *_: Any) -> Any:
-        return self._message("ServerReadyResponse")(ready=bool(self._endpoints.state.active))
+        ready = bool(self._endpoints.state.active) and not self._draining()
+        return self._message("ServerReadyResponse")(ready=ready)
 
     async def _model_ready(self, request: Any, *_: Any) -> Any:
         await self._loaded(request.name, request.version)
@@ -176,20 +203,22 @@ class GrpcServer:
             outputs=[described(name=n, datatype=t, shape=s) for n, t, s in output_types(loaded)],
         )
 
-    async def _infer(self, request: Any, headers: Any, key: Any, context: Any) -> Any:
+    async def _infer(self, request: Any, headers: Any, key: Any, context: Any, told: list[Noted]) -> Any:
         self._counters.running += 1
         try:
             if self._counters.running > self._limits.concurrent:
                 raise Overloaded(f"{self._counters.running} requests are running.", todo="Try again in a second.")
             if key is not None:
                 self._guard.spend(key)
-            left = context.time_remaining()
+            left, asked = context.time_remaining(), headers.get(b"headrace-deadline")
             seconds = self._limits.seconds if left is None else min(left, self._limits.seconds)
+            seconds = seconds if asked is None else min(seconds, deadline_of(asked))
             dialect = GrpcInference(request)
             state, active = self._endpoints.state, self._active(request.model_name, request.model_version)
             question = Question(state, active, dialect, Body(b"", headers), key, seconds)
             _, noted = await self._answering.answer(question)
             self._answering.note(noted)
+            told.append(noted)
         finally:
             self._counters.running -= 1
         return self._reply(request, dialect.answered)
@@ -209,8 +238,8 @@ class GrpcServer:
     def _active(self, model: str, version: str) -> Active:
         if not version:
             return self._endpoints.active(model)
-        if not version.isdigit():
-            raise InvalidInput(f"The version is {version!r}.", expected="a number, or nothing", todo="Correct it.")
+        if not (version.isascii() and version.isdigit() and len(version) < 10):
+            raise InvalidInput(f"The version is {version[:50]!r}.", expected="a number, or nothing", todo="Correct it.")
         return self._endpoints.version(model, int(version))
 
     async def _loaded(self, model: str, version: str) -> Loaded:
@@ -245,6 +274,17 @@ def _texts(name: str, values: list[bytes]) -> list[str]:
         return [value.decode() for value in values]
     except UnicodeDecodeError as error:
         raise InvalidInput(f"A text of {name!r} is not UTF-8: {error}.", todo="Correct it.") from error
+
+
+def _scope(name: str, headers: Any, context: Any, seen: Seen) -> dict[str, Any]:
+    """A call as the access log wants it."""
+    return {
+        "client": (context.peer(), 0),
+        "method": "gRPC",
+        "path": f"/inference.GRPCInferenceService/{name}",
+        "headers": list(headers.items()),
+        SEEN: seen,
+    }
 
 
 def _retry(error: HeadraceError) -> bool:

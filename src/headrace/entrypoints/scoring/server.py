@@ -17,7 +17,6 @@ from headrace.entrypoints.scoring.metrics import metrics_page
 from headrace.entrypoints.scoring.options import Options, check_guard
 from headrace.entrypoints.scoring.polling import Poller, read_routes
 from headrace.entrypoints.scoring.process import Announce, Background, run_process
-from headrace.entrypoints.scoring.secret import open_secret
 from headrace.entrypoints.scoring.tables import table_codecs
 from headrace.entrypoints.scoring.traces import traced
 from headrace.kernel.errors import NotTrusted
@@ -33,6 +32,7 @@ from headrace.serving.endpoints import Endpoints
 from headrace.serving.express import Express
 from headrace.serving.guard import Guard
 from headrace.serving.paths import Paths
+from headrace.serving.secret import open_secret
 from headrace.serving.site import site
 from headrace.serving.snapshots import Sharing
 
@@ -109,24 +109,21 @@ def _serve(
     paths = Paths(table)
     app = ScoringApp(endpoints, answering, counters, guard, limits, paths, status_of, options.single)
     express = Express(app, endpoints, answering, counters, guard, limits, paths)
-    grpc = open_grpc(options, GrpcServer(endpoints, answering, guard, counters, limits))
+    log = AccessLog(app, options.access_log) if options.access_log is not None else None
+    inference = GrpcServer(endpoints, answering, guard, counters, limits, lambda: app.draining, log)
+    grpc = open_grpc(options, inference)
 
     def leave() -> None:
         app.draining = True
 
     works = (*background, grpc.run) if grpc is not None else background
     head, supervised = limits.header_seconds, options.inherited is not None
-    wrapped = _wrapped(app, options)
+    wrapped: Any = log or app
+    if options.traces is not None:
+        wrapped = traced(wrapped, options.traces)
     way = express if wrapped is app else None
     run_process(wrapped, listening, announce, leave, works, head, supervised, way)
     answering.note_all()
-
-
-def _wrapped(app: Any, options: Options) -> Any:
-    """The callable with what was asked for around it."""
-    if options.traces is not None:
-        app = traced(app, options.traces)
-    return AccessLog(app, options.access_log) if options.access_log is not None else app
 
 
 def _listen(options: Options) -> socket.socket:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -89,7 +90,11 @@ class Supervisor:
             Unavailable: it ended instead; with its reason.
         """
         assert process.stdout is not None
-        line = process.stdout.readline()
+        until, line = time.monotonic() + START_SECONDS, b""
+        while not self._ending and time.monotonic() < until:
+            if select.select([process.stdout], [], [], LOOK_SECONDS)[0]:
+                line = process.stdout.readline()
+                break
         document = msgspec.json.decode(line) if line else {}
         if "url" not in document:
             raise Unavailable(
@@ -122,6 +127,8 @@ class Supervisor:
                 self._told(fresh)
             except Unavailable as error:
                 print(f"{error.kind}: {error}; the old process stays", file=sys.stderr, flush=True)
+                fresh.kill()
+                self._wait(fresh)
                 continue
             old, place.process, place.started, place.again = place.process, fresh, time.monotonic(), None
             old.terminate()

@@ -108,6 +108,17 @@ def column_objects(loaded: Loaded, columns: dict[str, Any]) -> Rows:
     return loaded.decoder.convert([dict(zip(names, row, strict=True)) for row in zip(*lists.values(), strict=True)])
 
 
+def refuse_twice(names: list[str]) -> None:
+    """Refuse a table with two columns of one name.
+
+    Raises:
+        InvalidInput: it has.
+    """
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput(f"The column {twice!r} is there twice.", expected="each once", todo="Leave one of them out.")
+
+
 def _column(name: str, values: Any) -> list[Any]:
     if isinstance(values, np.ndarray):
         values = values.tolist()
@@ -122,9 +133,19 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _no_rows(rows: Any, names: list[str]) -> InvalidInput:
-    found = type(rows).__name__ if not isinstance(rows, list) else f"a list of {len(rows)}"
+    found, place = f"The rows are {type(rows).__name__}", None
+    if isinstance(rows, list):
+        kind = dict if rows and isinstance(rows[0], dict) else list
+        good = (isinstance(row, kind) and (kind is dict or len(row) == len(names)) for row in rows)
+        place = next((at for at, is_good in enumerate(good) if not is_good), None)
+        found = "There are no rows" if place is None else f"Row {place} is {_shown(rows[place])}"
     return InvalidInput(
-        f"The rows are {found}, which cannot be read.",
+        f"{found}, which cannot be read.",
+        row=place,
         expected=f"a list of objects by name, or of lists of {len(names)} values in the order {', '.join(names[:20])}",
         todo="Send one of these.",
     )
+
+
+def _shown(row: Any) -> str:
+    return f"a list of {len(row)}" if isinstance(row, list) else type(row).__name__

@@ -11,7 +11,7 @@ from typing import Any
 from headrace.kernel.errors import InvalidInput, UnknownFormat
 from headrace.serving.bodies import Body
 from headrace.serving.decoding import Rows
-from headrace.serving.dialects.dialect import Answered, Asked, Codecs, column_objects, row_objects
+from headrace.serving.dialects.dialect import Answered, Asked, Codecs, column_objects, refuse_twice, row_objects
 from headrace.serving.dialects.lines import csv_text, json_lines, read_csv, read_lines
 from headrace.serving.dialects.loose_json import loose_json
 from headrace.serving.endpoints import Loaded
@@ -94,6 +94,7 @@ def _split(value: Any, loaded: Loaded) -> Rows:
             todo="Send it so.",
         )
     names = [str(name) for name in columns]
+    refuse_twice(names)
     for place, row in enumerate(data):
         if not isinstance(row, list) or len(row) != len(names):
             raise InvalidInput(

@@ -9,7 +9,7 @@ from typing import Any
 from headrace.kernel.errors import InvalidInput
 from headrace.kernel.schema import Column, Scalar
 from headrace.serving.decoding import Rows
-from headrace.serving.dialects.dialect import row_objects
+from headrace.serving.dialects.dialect import refuse_twice, row_objects
 from headrace.serving.dialects.loose_json import loose_json
 from headrace.serving.endpoints import Loaded
 from headrace.serving.replies import encode_json
@@ -18,12 +18,13 @@ _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0
 
 
 def read_csv(content: bytes, loaded: Loaded) -> Rows:
-    """Rows of CSV. A first line that names every feature without a null is a header; else columns are in order.
+    """Rows of CSV. A first line whose cells are mostly names of the model's columns, or which names every feature
+    without a null, is a header; else columns are in order.
 
     An empty cell is null.
 
     Raises:
-        InvalidInput: it is not UTF-8 or not CSV, or a line has too many or too few cells.
+        InvalidInput: it is not UTF-8 or not CSV, names a column twice, or a line has too many or too few cells.
         SchemaViolation: a value breaks the schema.
     """
     loaded.decoder.refuse_lines(content)
@@ -31,9 +32,8 @@ def read_csv(content: bytes, loaded: Loaded) -> Rows:
         lines = [line for line in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True) if line]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidInput(f"The body is not CSV in UTF-8: {error}.", todo="Correct it.") from error
-    needed = {column.name for column in loaded.schema.features if not column.nullable} or set(loaded.features)
-    headed = bool(lines) and (needed <= set(lines[0]) if needed else bool(set(lines[0]) & set(loaded.features)))
-    names = lines.pop(0) if headed else loaded.features
+    names = lines.pop(0) if lines and _is_header(lines[0], loaded) else loaded.features
+    refuse_twice(names)
     columns = [loaded.schema.column(name) for name in names]
     rows = []
     for place, line in enumerate(lines):
@@ -48,6 +48,12 @@ def read_csv(content: bytes, loaded: Loaded) -> Rows:
     return loaded.decoder.convert(rows)
 
 
+def _is_header(cells: list[str], loaded: Loaded) -> bool:
+    known = {column.name for column in loaded.schema.asked}
+    needed = {column.name for column in loaded.schema.features if not column.nullable}
+    return 2 * sum(cell in known for cell in cells) >= len(cells) or (bool(needed) and needed <= set(cells))
+
+
 def read_lines(content: bytes, loaded: Loaded) -> Rows:
     """Rows of JSON Lines: an object, or a list in the order of the features, on each line; SageMaker's
     ``{"features": […]}`` too.
@@ -57,9 +63,16 @@ def read_lines(content: bytes, loaded: Loaded) -> Rows:
         SchemaViolation: a value breaks the schema.
     """
     loaded.decoder.refuse_lines(content)
-    rows = [loose_json(line) for line in content.splitlines() if line.strip()]
+    rows = [_line(place, line) for place, line in enumerate(filter(bytes.strip, content.splitlines()))]
     named = "features" in loaded.features
     return row_objects(loaded, [row["features"] if not named and _only_features(row) else row for row in rows])
+
+
+def _line(place: int, line: bytes) -> Any:
+    try:
+        return loose_json(line)
+    except InvalidInput as error:
+        raise InvalidInput(f"Line {place} of the body: {error.text}", row=place, todo=error.todo) from error
 
 
 def _only_features(row: Any) -> bool:

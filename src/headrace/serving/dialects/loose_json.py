@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from headrace.kernel.errors import InvalidInput, TooLarge
-from headrace.serving.decoding import MOST_VALUES, values_in
+from headrace.serving.decoding import MOST_VALUES, each_once, values_in
 
 _decode = msgspec.json.Decoder().decode
 
@@ -17,7 +17,7 @@ def loose_json(content: bytes) -> Any:
     """The value in a body.
 
     Raises:
-        InvalidInput: it is not JSON, or nested too deeply.
+        InvalidInput: it is not JSON, nested too deeply, names a field twice, or holds half a character.
         TooLarge: it holds too many values.
     """
     if values_in(content) > MOST_VALUES:
@@ -25,18 +25,38 @@ def loose_json(content: bytes) -> Any:
             f"The body holds more than {MOST_VALUES} values.",
             todo="Send fewer rows at a time, one table in Arrow, or the native form; or score a file.",
         )
+    reason: Exception | None = None
     try:
-        return _decode(content)
+        value = _decode(content)
+        if content.count(b":") == _names(value):
+            return value
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        reason: Exception = error
+        reason = error
     except RecursionError as error:
         raise _too_deep() from error
     try:
-        return json.loads(content)
+        value = json.loads(content, object_pairs_hook=each_once)
+        if reason is not None:
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
         raise _too_deep() from error
     except ValueError as error:
-        raise InvalidInput(f"The body is not JSON: {reason}.", expected="a JSON object", todo="Send one.") from error
+        raise InvalidInput(
+            f"The body is not JSON: {reason or error}.", expected="a JSON object", todo="Send one."
+        ) from error
+    return value
+
+
+def _names(value: Any) -> int:
+    """The number of names in objects; some of those within lists of mixed values may be left out.
+
+    Every name is followed by a colon: where there are as many colons as names, none was there twice.
+    """
+    if isinstance(value, dict):
+        return len(value) + sum(_names(inner) for inner in value.values() if isinstance(inner, dict | list))
+    if value and isinstance(value, list) and isinstance(value[0], dict | list):
+        return sum(_names(inner) for inner in value if isinstance(inner, dict | list))
+    return 0
 
 
 def _too_deep() -> InvalidInput:

@@ -117,9 +117,10 @@ def _parted(body: Body) -> tuple[bytes, bytes]:
     said = body.headers.get(LENGTH)
     if said is None:
         return body.content, b""
-    if not said.isdigit() or int(said) > len(body.content):
+    if not said.isdigit() or len(said) > 20 or int(said) > len(body.content):
         raise InvalidInput(
-            f"Inference-Header-Content-Length is {said.decode('latin-1')!r}; the body has {len(body.content)} bytes.",
+            f"Inference-Header-Content-Length is {said[:50].decode('latin-1')!r}; "
+            f"the body has {len(body.content)} bytes.",
             expected="the length of its JSON part",
             todo="Correct it.",
         )
@@ -149,19 +150,29 @@ def _flat(values: list[Any]) -> list[Any]:
     return values
 
 
-def _wanted(asked: dict[str, Any], loaded: Loaded) -> _Wanted:
-    given = asked.get("id")
-    outputs = asked.get("outputs") or []
+def refuse_outputs(names: list[Any], loaded: Loaded) -> set[str]:
+    """The names of what the model answers with.
+
+    Raises:
+        InvalidInput: another one is asked for.
+    """
     known = {name for name, _, _ in output_types(loaded)}
-    names = (
-        [one.get("name") if isinstance(one, dict) else None for one in outputs] if isinstance(outputs, list) else [None]
-    )
-    if any(name not in known for name in names):
+    if any(not isinstance(name, str) or name not in known for name in names):
         raise InvalidInput(
             f"The outputs asked for are {names[:20]}.",
             expected=f"some of {', '.join(sorted(known))}",
             todo="Correct them.",
         )
+    return known
+
+
+def _wanted(asked: dict[str, Any], loaded: Loaded) -> _Wanted:
+    given = asked.get("id")
+    outputs = asked.get("outputs") or []
+    names = (
+        [one.get("name") if isinstance(one, dict) else None for one in outputs] if isinstance(outputs, list) else [None]
+    )
+    known = refuse_outputs(names, loaded)
     every = _flag(asked, "binary_data_output")
     binary = {one["name"] for one in outputs if _flag(one, "binary_data", every)} if outputs else known if every else ()
     return _Wanted(str(given) if isinstance(given, str | int) else None, tuple(names), frozenset(binary))

@@ -159,8 +159,10 @@ def answers_as_tensors(answered: Answered) -> list[Tensor]:
 def output_types(loaded: Loaded) -> list[tuple[str, str, list[int]]]:
     """Name, datatype and shape of what the model answers with."""
     classes = loaded.scorer.classes
-    several = loaded.scorer.task == "multioutput"
-    found = [("prediction", _datatype(list(classes)) if classes else "FP64", [-1, -1] if several else [-1])]
+    sample = loaded.sample
+    several = isinstance(sample, list)
+    known = list(classes) if classes else sample if several else [] if sample is None else [sample]
+    found = [("prediction", _datatype(known) if known else "FP64", [-1, len(sample)] if several else [-1])]
     return [*found, ("probability", "FP64", [-1, len(classes)])] if classes else found
 
 
