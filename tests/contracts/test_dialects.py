@@ -290,6 +290,13 @@ def test_a_wrong_value_is_named_in_each(server, dialect):
         (INFER, {"inputs": [t | {"shape": [-1]} for t in tensors(ROWS)]}, "application/json", 400),
         (INFER, {"inputs": [t | {"datatype": "FP17"} for t in tensors(ROWS)]}, "application/json", 400),
         (INFER, {"inputs": tensors(ROWS), "outputs": [{"name": "nothing"}]}, "application/json", 400),
+        (INVOKE, text(ROWS[:1]).replace(b"stops", b"distance", 1), "text/csv", 400),
+        (INVOKE, {"dataframe_split": {"columns": [*COLUMNS, "stops"], "data": []}}, "application/json", 400),
+        (INVOKE, b'{"dataframe_records": [{"stops": 1, "stops": 2}]}', "application/json", 400),
+        (INVOKE, b'{"dataframe_records": [{"distance": NaN, "carrier": "\\ud800"}]}', "application/json", 400),
+        (INVOKE, b'{"\\ud800": 1}', "application/json", 400),
+        (TF, b'{"instances": [{"distance": NaN, "distance": 1}]}', "application/json", 400),
+        (INFER, {"inputs": tensors(ROWS), "outputs": [{"name": {}}]}, "application/json", 400),
         (TF, {"instances": []}, "application/json", 400),
         (TF, {"rows": []}, "application/json", 400),
         (TF, {"instances": [[1, 2]]}, "application/json", 400),
@@ -299,6 +306,33 @@ def test_what_is_no_request_is_refused(server, path, body, kind, status):
     found, content, _ = post(server, path, body, kind)
     assert found == status, content
     assert json.loads(content)["todo"]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "row"),
+    [
+        (lines(ROWS[:2]) + b"\n{", "application/jsonlines", 2),
+        (json.dumps({"instances": [list(ROWS[0].values())] * 2 + [[1]]}).encode(), "application/json", 2),
+        (json.dumps({"dataframe_records": [ROWS[0], 5]}).encode(), "application/json", 1),
+    ],
+)
+def test_the_row_that_cannot_be_read_is_named(server, body, kind, row):
+    status, content, _ = post(server, INVOKE, body, kind)
+    assert status == 400 and json.loads(content)["row"] == row, content
+
+
+def test_a_header_of_csv_is_known_by_most_of_its_names(server):
+    status, content, _ = post(server, INVOKE, text(ROWS).replace(b"stops", b"stopps", 1), "text/csv")
+    found = json.loads(content)
+    assert (status, found["row"], found["field"]) == (422, 0, "stops") and "missing" in found["error"]
+
+
+def test_a_header_field_of_many_digits_is_refused(server):
+    body, _ = binary(PLAIN)
+    status, content, _ = post(
+        server, INFER, body, "application/octet-stream", Inference_Header_Content_Length="9" * 6000
+    )
+    assert status == 400 and b"length of its JSON part" in content
 
 
 def test_mlflow_errors_have_what_its_clients_look_for(server):

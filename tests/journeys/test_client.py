@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import http.server
+import socket
 import threading
 import time
 from datetime import datetime
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from tests.conftest import Threshold, eventually, start
 
@@ -28,8 +31,6 @@ class Slow(Threshold):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    import polars as pl
-
     root = tmp_path_factory.mktemp("client") / "ws"
     ws = headrace.open(root)
     example = pl.DataFrame(
@@ -150,6 +151,70 @@ def test_what_may_succeed_later_is_tried_again_after_the_named_time_on_one_conne
 def test_retries_end():
     with stubborn() as url, Client(url, retries=1, deadline=5) as client, pytest.raises(Unavailable, match="busy"):
         client.predict("late", ROW)
+
+
+@contextlib.contextmanager
+def dripping():
+    """A server that sends its reply byte by byte, for 5 s."""
+    ends = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def work():
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                for byte in b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n":
+                    connection.sendall(bytes([byte]))
+                    if ends.wait(0.06):
+                        return
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            ends.set()
+            thread.join()
+
+
+def test_a_deadline_ends_a_reply_that_drips():
+    for fallback in (None, 7):
+        with dripping() as url, Client(url, deadline=0.3, retries=0) as client:
+            began = time.monotonic()
+            if fallback is None:
+                with pytest.raises(Unavailable):
+                    client.predict("late", ROW)
+            else:
+                assert client.predict("late", ROW, fallback=fallback).prediction == 7
+            assert 0.2 < time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (lambda c: c.predict("late", {**ROW, "minutes": float("inf")}), "infinite"),
+        (lambda c: c.predict("late", pl.DataFrame([ROW])), "to_dicts"),
+        (lambda c: c.predict("late", ROW, deadline=float("inf")), "deadline"),
+        (lambda c: c.predict("late", ROW, deadline=-1), "deadline"),
+        (lambda c: Client("127.0.0.1:8000"), "address"),
+        (lambda c: Client("ftp://h"), "address"),
+        (lambda c: Client("http://h", key="hr_…"), "key"),
+        (lambda c: Client("http://h", route_key="a\r\nb"), "route_key"),
+    ],
+)
+def test_a_mistake_of_the_caller_is_said_before_anything_is_sent(client, asked, says):
+    with pytest.raises(InvalidInput, match=says):
+        asked(client)
+
+
+def test_names_and_numbers_are_taken_as_they_are(client):
+    for name in ("../models/late", "late/versions/1"):
+        with pytest.raises(InvalidInput, match="cannot be the name"):
+            client.predict(name, ROW)
+    with pytest.raises(NotFound):
+        client.predict("late", ROW, version=0)
+    row = {**ROW, "unknown": np.datetime64("2013-01-01T00:00:00.000000001"), "other": pd.NaT}
+    assert client.predict("late", row).prediction is False
 
 
 def test_the_asynchronous_client(server):

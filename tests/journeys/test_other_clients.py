@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 from tests.clients import run_client
-from tests.conftest import call
+from tests.conftest import call, eventually
 
 import headrace
 
@@ -63,7 +63,14 @@ found = {
     "answers": [reply.as_numpy("prediction").tolist(), reply.as_numpy("probability").tolist()],
     "id": reply.get_response().id,
 }
-for name, change in {"wrong": {"inputs": [minutes]}, "unknown": {"model_name": "none"}}.items():
+changes = {
+    "wrong": {"inputs": [minutes]},
+    "unknown": {"model_name": "none"},
+    "output": {"outputs": [triton.InferRequestedOutput("nothing")]},
+    "version": {"model_version": "²"},
+    "deadline": {"headers": {**headers, "headrace-deadline": "soon"}},
+}
+for name, change in changes.items():
     try:
         client.infer(**{"model_name": "late", "inputs": [minutes, carrier], "headers": headers} | change)
     except triton.InferenceServerException as error:
@@ -98,12 +105,36 @@ def test_triton_client_by_http(server):
     assert "No model 'none'" in found["error"]
 
 
-def test_triton_client_by_grpc(server):
+def test_triton_client_by_grpc(registered, start_headrace, tmp_path):
+    log = tmp_path / "access.log"
+    server = start_headrace(
+        "--workspace", str(registered.places.root), "serve", "--port", "0", "--access-log", str(log)
+    )
     found = run_client(TRITON_GRPC, str(server["grpc_port"]))
     assert found["answers"] == [[False, False, True], SHARES] and found["id"] == "mine"
     assert found["inputs"] == [["minutes", "FP64"], ["carrier", "BYTES"]]
     assert found["wrong"][0] == "StatusCode.INVALID_ARGUMENT" and "carrier" in found["wrong"][1]
     assert found["unknown"][0] == "StatusCode.NOT_FOUND"
+    for name, says in {
+        "output": "outputs asked for",
+        "version": "The version",
+        "deadline": "headrace-deadline",
+    }.items():
+        assert found[name][0] == "StatusCode.INVALID_ARGUMENT" and says in found[name][1], found[name]
+    path = "/inference.GRPCInferenceService/ModelInfer"
+    calls = eventually(
+        lambda: (
+            log.exists()
+            and len(lines := [one for one in map(json.loads, log.read_text().splitlines()) if one["path"] == path]) == 7
+            and lines
+        )
+    )
+    assert [(one["status"], one.get("error")) for one in calls[:3]] == [
+        (200, None),
+        (422, "schema_violation"),
+        (404, "not_found"),
+    ]
+    assert (calls[0]["model"], calls[0]["rows"], calls[0]["method"]) == ("late", 3, "gRPC")
 
 
 def test_grpc_asks_for_keys_too(registered, start_headrace):
@@ -126,6 +157,25 @@ def test_vertex_ai_style(registered, start_headrace):
     assert call("GET", f"{url}/alive/and/well")[1]["status"] == "ready"
     body = {"instances": [ROW, {"minutes": None, "carrier": "AA"}], "parameters": {"unused": 1}}
     assert call("POST", f"{url}/v1/endpoints/7:predict", body) == (200, {"predictions": [False, False]})
+
+
+def test_vertex_ai_may_choose_paths_that_are_others_here(registered, start_headrace):
+    environment = {"AIP_HEALTH_ROUTE": "/health", "AIP_PREDICT_ROUTE": "/predict"}
+    server = start_headrace(
+        "--workspace", str(registered.places.root), "serve", "--port", "0", "--grpc-port", "off", env=environment
+    )
+    assert call("GET", f"{server['url']}/health")[1]["status"] == "ready"
+    assert call("POST", f"{server['url']}/predict", {"instances": [ROW]}) == (200, {"predictions": [False]})
+    assert call("GET", f"{server['url']}/openapi.json")[1]["paths"]["/predict"]["post"]["tags"] == ["invocations"]
+
+
+@pytest.mark.parametrize("name", ["AIP_HTTP_PORT", "HEADRACE_UNGUARDED"])
+def test_guarded_is_stronger_than_the_environment(registered, start_headrace, name):
+    registered.create_key("shop", ["predict"])
+    words = ("--workspace", str(registered.places.root), "serve", "--port", "0", "--grpc-port", "off", "--guarded")
+    server = start_headrace(*words, env={name: "1"})
+    url = f"http://127.0.0.1:{server['port']}"
+    assert call("POST", f"{url}/invocations", {"instances": [ROW]})[0] == 401
 
 
 def free_port():

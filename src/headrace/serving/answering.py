@@ -148,7 +148,7 @@ class Answering:
             if self._capture is None or (self.durable and noted.error is None and noted.route != "shadow"):
                 continue
             if noted.rows.count > CAPTURED_ROWS:
-                asyncio.get_running_loop().run_in_executor(None, self._capture_large, noted)
+                self._capture_aside(noted)
                 continue
             try:
                 captured += self._captures(noted)
@@ -171,6 +171,12 @@ class Answering:
             series.slow += 1
         if rows.unknown:
             counters.unknown_fields[chosen.model] += rows.unknown
+
+    def _capture_aside(self, noted: Noted) -> None:
+        try:
+            asyncio.get_running_loop().run_in_executor(None, self._capture_large, noted)
+        except RuntimeError:  # the server has ended, and nobody waits
+            self._capture_large(noted)
 
     def _capture_large(self, noted: Noted) -> None:
         assert self._capture is not None

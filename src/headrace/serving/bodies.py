@@ -123,7 +123,7 @@ class Reader:
                 plain += part
                 if len(plain) > self._limits.body:
                     raise _too_large(self._limits.body)
-                if not part and not content:
+                if not part and not content and not stream.eof:
                     raise InvalidInput(
                         f"The {encoding.decode()} body breaks off.", todo="Compress it anew, or send it plain."
                     )

@@ -206,7 +206,7 @@ class RowDecoder:
             rows = msgspec.json.decode(body, type=_Wrapped).rows
         except msgspec.DecodeError:
             return False
-        return rows is not None and bytes(rows).lstrip().startswith(b"[")
+        return bytes(rows).lstrip().startswith(b"[")
 
     def _count_unknown(self, body: bytes) -> int:
         """The number of unknown fields; in a body too large to count them in, that there are some."""
@@ -342,7 +342,7 @@ def _request_type(row: type[Any]) -> type[Any]:
 
 
 class _Wrapped(msgspec.Struct):
-    rows: msgspec.Raw | None = None
+    rows: msgspec.Raw = msgspec.Raw()
 
 
 def _too_deep() -> InvalidInput:

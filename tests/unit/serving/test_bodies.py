@@ -108,3 +108,14 @@ def test_too_many_bytes_under_way():
         assert reader._under_way == 0
 
     asyncio.run(main())
+
+
+def test_a_gzip_body_may_have_several_members():
+    parts = gzip.compress(b"1\n") + gzip.compress(b"2\n") + gzip.compress(b"")
+    assert read(parts, content_encoding=b"gzip") == b"1\n2\n"
+    with pytest.raises(TooLarge):
+        read(gzip.compress(b"a" * 600) * 2, content_encoding=b"gzip")
+    with pytest.raises(TooLarge):
+        read(gzip.compress(b"") * 1001, content_encoding=b"gzip")
+    with pytest.raises(InvalidInput):
+        read(gzip.compress(b"1") + b"rest", content_encoding=b"gzip")

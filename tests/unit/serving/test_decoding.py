@@ -123,3 +123,77 @@ def test_keys_and_moments_have_limits(field, value):
     with pytest.raises(SchemaViolation) as caught:
         decode({**GOOD, field: value})
     assert caught.value.field == field
+
+
+NAMED_ROWS = Schema(
+    frame="pandas",
+    columns=(
+        Column("rows", "number", "float64", nullable=True),
+        Column("b", "number", "float64", nullable=True),
+        Column("at:hour", "number", "float64", nullable=True),
+    ),
+)
+
+
+@pytest.mark.parametrize("more", [{}, {"z": 1.0}])
+@pytest.mark.parametrize("missing", [(), ("b",), ("b", "at:hour")])
+def test_a_column_may_be_called_rows(more, missing):
+    row = {"rows": 0.5, "b": 1.0, "at:hour": 2.0, **more}
+    row = {name: value for name, value in row.items() if name not in missing}
+    decoder = RowDecoder(NAMED_ROWS)
+    for order in (list(row), list(row)[::-1]):
+        bare = {name: row[name] for name in order}
+        for document in (bare, {"rows": [bare]}):
+            found = decoder.decode(msgspec.json.encode(document))
+            assert found.columns == {name: [row.get(name)] for name in ("rows", "b", "at:hour")}
+            assert found.unknown == len(more)
+
+
+def test_an_escaped_name_is_the_name():
+    decoder = RowDecoder(NAMED_ROWS)
+    for body in (
+        b'{"r\\u006fws": [{"b": 3.0}]}',
+        b'{"r\\u006fws": [{"rows": 1, "\\u0062": 3.0, "at:hour": 2, "z": 1}]}',
+    ):
+        assert decoder.decode(body).columns["b"] == [3.0]
+
+
+@pytest.mark.parametrize("more", [b"", b', "z": 1', b', "z": {"y": 1}'])
+def test_a_field_that_is_there_twice_is_refused_whatever_else_is_there(more):
+    decoder = RowDecoder(NAMED_ROWS)
+    for body in (b'{"b": 1.0, "b": 2.0%b}', b'{"rows": [{"b": 1.0, "rows": 2, "b": 2.0%b}]}'):
+        with pytest.raises(InvalidInput, match="twice"):
+            decoder.decode(body % more)
+
+
+def test_names_with_colons_in_a_large_body():
+    rows = [{"rows": n / 7, "b": n / 3, "at:hour": n / 9} for n in range(20_000)]
+    body = msgspec.json.encode({"rows": rows})
+    assert len(body) > 1 << 20
+    assert RowDecoder(NAMED_ROWS, 20_000).decode(body).count == 20_000
+
+
+def test_brackets_in_a_name_are_no_number_of_a_row():
+    schema = Schema(frame="pandas", columns=(Column("a[5]", "number", "float64"),))
+    with pytest.raises(SchemaViolation) as caught:
+        RowDecoder(schema).decode(b'{"a[5]": "no"}')
+    assert (caught.value.row, caught.value.field) == (0, "a[5]")
+
+
+@given(st.lists(st.sampled_from(["rows", "b", "at:hour", "z", "b:"]), max_size=5), st.booleans(), st.data())
+def test_the_short_way_reads_what_the_long_one_reads(names, wrapped, data):
+    """Whatever the fields, the quick look at a small body and the whole decoder give one answer."""
+    values = [data.draw(st.sampled_from([b"1.5", b"null", b'"x:y"', b"[]", b"2"])) for _ in names]
+    fields = b",".join(b'"%b":%b' % (name.encode(), value) for name, value in zip(names, values, strict=True))
+    body = b'{"rows":[{%b}]}' % fields if wrapped else b"{%b}" % fields
+    decoder = RowDecoder(NAMED_ROWS)
+
+    def result(decode):
+        try:
+            return decode(body)
+        except HeadraceError as error:
+            return type(error)
+
+    short = decoder._simple(body)
+    decoder._simple = lambda _body: None
+    assert short is None or short == result(decoder.decode)

@@ -13,7 +13,7 @@ import random
 import time
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from headrace.entrypoints.client.answers import (
     RETRIED,
@@ -25,6 +25,7 @@ from headrace.entrypoints.client.answers import (
     request_body,
 )
 from headrace.kernel.errors import DeadlinePassed, HeadraceError, InvalidInput, MissingExtra, Unavailable
+from headrace.kernel.identifiers import check_name
 
 try:
     import httpx
@@ -110,7 +111,7 @@ class _Common:
 
     def _path(self, model: str, version: int | None) -> str:
         numbered = "" if version is None else f"/versions/{version}"
-        return f"{self._url}/models/{quote(model, safe='')}{numbered}/predict"
+        return f"{self._url}/models/{check_name(model)}{numbered}/predict"
 
     def _attempts(self, model: str, deadline: float | None) -> _Attempts:
         seconds = self._deadline if deadline is None else deadline
