@@ -15,15 +15,24 @@ from headrace.kernel.records import Runtime, Task
 from headrace.kernel.schema import Scalar, Schema
 from headrace.runtimes.bundle import REFERENCE, REPAIR, Manifest, read_schema
 from headrace.runtimes.frames import build_frame
+from headrace.runtimes.labels import derived_labels, has_derived_labels
 
 
 class ReferenceScorer:
-    """Any object with `predict`, and `predict_proba` where it has one. See `kernel.ports.Scorer`."""
+    """Any object with `predict`, and `predict_proba` where it has one. See `kernel.ports.Scorer`.
+
+    Args:
+        derived: whether labels may follow from probabilities, as far as they do (see `labels`). What others are held
+            against asks the object for both.
+    """
 
     runtime: Runtime = "reference"
 
-    def __init__(self, fitted: Any, schema: Schema, task: Task, classes: tuple[Scalar, ...]) -> None:
+    def __init__(
+        self, fitted: Any, schema: Schema, task: Task, classes: tuple[Scalar, ...], derived: bool = False
+    ) -> None:
         self.fitted = fitted
+        self._derived = derived and task in ("binary", "multiclass") and has_derived_labels(fitted)
         self.schema = schema
         self.task: Task = task
         self.classes = classes
@@ -35,6 +44,11 @@ class ReferenceScorer:
     def arrays(self, columns: Columns, rows: int) -> AnswerArrays:
         """The same as arrays."""
         frame = build_frame(self.schema, columns, rows)
+        if self._derived:
+            shares = np.asarray(self.fitted.predict_proba(frame), dtype=np.float64)
+            labels = derived_labels(np.asarray(self.fitted.classes_), shares)
+            if labels is not None:
+                return AnswerArrays(labels, shares)
         predictions = plain(self.fitted.predict(frame))
         if len(predictions) != rows:
             raise InvalidInput(
@@ -64,7 +78,7 @@ def load_reference(folder: Path, digest: str, manifest: Manifest) -> ReferenceSc
             f"{manifest.name}@{manifest.version} needs the package {error.name!r}, which is not installed.",
             todo=f"Install it: pip install {str(error.name).split('.')[0]}; the bundle's environment/ has its version.",
         ) from error
-    return ReferenceScorer(fitted, read_schema(folder), manifest.task, manifest.classes)
+    return ReferenceScorer(fitted, read_schema(folder), manifest.task, manifest.classes, derived=True)
 
 
 def plain(values: Any) -> np.ndarray:
