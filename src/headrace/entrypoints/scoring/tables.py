@@ -24,10 +24,8 @@ def table_codecs(limits: Limits) -> Codecs:
     """The codecs by content type."""
     most = limits.bulk_rows
     return {
-        ARROW: TableCodec(
-            ARROW, "an Arrow IPC stream", _ARROW, "read_ipc_stream", "write_ipc_stream", limits.bulk_rows
-        ),
-        PARQUET: TableCodec(PARQUET, "Parquet", _PARQUET, "read_parquet", "write_parquet", limits.bulk_rows),
+        ARROW: TableCodec(ARROW, "an Arrow IPC stream", _ARROW, "read_ipc_stream", "write_ipc_stream", most),
+        PARQUET: TableCodec(PARQUET, "Parquet", _PARQUET, "read_parquet", "write_parquet", most),
     }
 
 
