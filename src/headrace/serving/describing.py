@@ -29,6 +29,12 @@ def example(facts: Facts) -> dict[str, Scalar]:
     return {column.name: row.get(column.name) for column in facts.schema.features}
 
 
+OTHERS = {
+    "native": " (in JSON; as an Arrow stream or Parquet where Accept asks for it)",
+    "invocations": " (in JSON; as CSV, JSON Lines, an Arrow stream or Parquet where Accept asks for it)",
+}
+
+
 def described(state: State) -> dict[str, Facts]:
     """What is known of each model that answers, without anything that was seen in columns that are masked or hashed."""
     known = {model: active.live.facts for model, active in state.active.items()}
@@ -94,13 +100,12 @@ def asks(dialect: str, model: str, facts: Facts) -> dict[str, Any]:
 
 
 def answers(dialect: str, model: str, facts: Facts) -> dict[str, Any]:
-    """The media types of a reply, each with its schema."""
-    others: dict[str, Any] = {}
-    if dialect in ("native", "invocations"):
-        others = dict.fromkeys(("application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"), _BINARY)
-    if dialect == "invocations":
-        others |= dict.fromkeys(("text/csv", "application/jsonlines"), _TEXT)
-    return {"application/json": {"schema": _answer(dialect, model, facts)}, **others}
+    """The media type of a reply, with its schema.
+
+    Those that `Accept` may ask for besides (`OTHERS`) are told in words: with several, generated clients do not know
+    which one they get.
+    """
+    return {"application/json": {"schema": _answer(dialect, model, facts)}}
 
 
 def _answer(dialect: str, model: str, facts: Facts) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.kernel.release import VERSION
-from headrace.serving.describing import answers, asks, components, described
+from headrace.serving.describing import OTHERS, answers, asks, components, described
 from headrace.serving.endpoints import Facts, State
 from headrace.serving.paths import Path
 
@@ -79,7 +79,10 @@ def _operation(path: Path, template: str, model: str, facts: Facts | None) -> di
         operation["tags"] = [name]
         operation["requestBody"] = {"required": True, "content": asks(name, model, facts)}
         operation["responses"] = {
-            "200": {"description": "One answer for each row", "content": answers(name, model, facts)},
+            "200": {
+                "description": "One answer for each row" + OTHERS.get(name, ""),
+                "content": answers(name, model, facts),
+            },
             **dict.fromkeys(_REFUSALS, refused),
         }
     else:
