@@ -146,6 +146,7 @@ def test_beyond_this_machine_there_must_be_a_key(registered, start_headrace):
         (("--consumer", "Shop!"), "cannot be the name of a consumer"),
         (("--consumer", "shop", "--scope", "predict,fly"), "one or more of predict, deploy, admin"),
         (("--consumer", "shop", "--p99", "soon"), "is not a duration"),
+        (("--consumer", "shop", "--p99", "99999999999999999d"), "is not a duration"),
         (("--consumer", "shop", "--quota", "0"), "above 0"),
         (("--consumer", "shop", "--quota", "lots"), "requests a second"),
     ],
@@ -154,3 +155,30 @@ def test_a_key_that_cannot_be_is_refused(ws, words, says):
     done = headrace_command("--workspace", str(ws.places.root), "keys", "create", *words)
     assert done.returncode == 2 and says in " ".join(done.stderr.split()), done.stderr
     assert ws.keys() == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"scopes": [1]}, {"scopes": [["predict"]]}, {"quota": True}, {"p99": "9" * 20 + "d"}]
+)
+def test_the_api_refuses_a_key_that_cannot_be(ws, start_headrace, change):
+    server = start_headrace("--workspace", str(ws.places.root), "console", "--port", "0")
+    status, content = ask("POST", f"{server['url']}/api/keys", None, {"consumer": "shop", **change})
+    assert status == 400 and json.loads(content)["todo"], content
+    assert ws.keys() == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--port", "70000"),
+        ("--port", "-1"),
+        ("--max-concurrent", "0"),
+        ("--timeout", "0"),
+        ("--timeout", "nan"),
+        ("--max-body", "0"),
+        ("--guarded", "--unguarded"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(ws, words):
+    done = headrace_command("--workspace", str(ws.places.root), "serve", *words)
+    assert done.returncode == 2 and "fault of Headrace" not in done.stderr, done.stderr

@@ -194,8 +194,8 @@ class Answering:
         if rows.bulk:
             features = {name: _listed(values) for name, values in features.items()}
         text = error.text if error is not None else ""
-        rule = state.rules.get(chosen.model) if state.rules else None
-        if rule is not None and (rule.masked or rule.hashed):
+        rule = rule_of(state, chosen)
+        if rule.masked or rule.hashed:
             features, context = (protected(part, rule, self._secret) for part in (features, context))
             text = WITHHELD if error is not None else ""
         given = answers.lists() if isinstance(answers, AnswerArrays) else answers or NOTHING

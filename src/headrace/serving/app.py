@@ -55,12 +55,12 @@ class ScoringApp:
         status_of: Callable[[HeadraceError], int],
         single: str | None = None,
     ) -> None:
-        self._endpoints = endpoints
-        self._answering = answering
-        self._counters = counters
-        self._guard = guard
-        self._limits = limits
-        self._paths = paths
+        self.endpoints = endpoints
+        self.answering = answering
+        self.counters = counters
+        self.guard = guard
+        self.limits = limits
+        self.paths = paths
         self._status_of = status_of
         self._single = single
         self._reader = Reader(limits)
@@ -69,7 +69,7 @@ class ScoringApp:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """ASGI 3: HTTP only."""
-        counters = self._counters
+        counters = self.counters
         counters.running += 1
         headers: Headers = dict(scope["headers"])
         key: Key | None = None
@@ -77,11 +77,11 @@ class ScoringApp:
         error: HeadraceError | None = None
         target: Target | None = None
         try:
-            state = self._endpoints.state
+            state = self.endpoints.state
             target = self._target(scope)
             if OVERSIZED in scope:
                 raise TooLarge("The head of the request is too large.", expected="32 kB", todo="Send fewer headers.")
-            key = self._guard.admit(state.keys, headers, target.path.scope)
+            key = self.guard.admit(state.keys, headers, target.path.scope)
             if target.path.dialect is not None:
                 reply, noted = await self._predict(target, state, headers, key, receive)
             else:
@@ -104,10 +104,10 @@ class ScoringApp:
         await send({"type": "http.response.start", "status": reply.status, "headers": told})
         await send({"type": "http.response.body", "body": reply.body if scope["method"] != "HEAD" else b""})
         if noted is not None:
-            self._answering.note_later(noted)
+            self.answering.note_later(noted)
 
     def _target(self, scope: dict[str, Any]) -> Target:
-        found = self._paths.find(scope["method"], scope["path"])
+        found = self.paths.find(scope["method"], scope["path"])
         if isinstance(found, Target):
             return found
         if not found:
@@ -121,13 +121,13 @@ class ScoringApp:
         self, target: Target, state: State, headers: Headers, key: Key | None, receive: Receive
     ) -> tuple[Reply, Noted]:
         began = time.perf_counter()
-        if self._counters.running > self._limits.concurrent:
-            raise Overloaded(f"{self._counters.running} requests are running.", todo="Try again in a second.")
+        if self.counters.running > self.limits.concurrent:
+            raise Overloaded(f"{self.counters.running} requests are running.", todo="Try again in a second.")
         if key is not None:
-            self._guard.spend(key)
+            self.guard.spend(key)
         active = self.asked_for(target, state)
         body = await self._reader.read(headers, receive)
-        seconds = self._limits.seconds
+        seconds = self.limits.seconds
         asked = headers.get(b"headrace-deadline")
         if asked is not None:
             given = deadline_of(asked)
@@ -135,14 +135,14 @@ class ScoringApp:
             if seconds <= 0:
                 raise passed(given)
         assert target.path.dialect is not None
-        return await self._answering.answer(Question(state, active, target.path.dialect, body, key, seconds))
+        return await self.answering.answer(Question(state, active, target.path.dialect, body, key, seconds))
 
     async def _page(self, target: Target, state: State) -> Reply:
         assert target.path.page is not None
         if not target.path.about:
             return target.path.page(View(state, target, None, None))
         active = self.asked_for(target, state)
-        loaded = active.live.loaded or await self._answering.load(active.live)
+        loaded = active.live.loaded or await self.answering.load(active.live)
         return target.path.page(View(state, target, active, loaded))
 
     def asked_for(self, target: Target, state: State) -> Active:
@@ -151,7 +151,7 @@ class ScoringApp:
         Raises:
             NotFound: there is none, or the path names none and there are several.
         """
-        model, number, endpoints = target.model or self._only(state), target.version, self._endpoints
+        model, number, endpoints = target.model or self._only(state), target.version, self.endpoints
         return endpoints.active(model, state) if number is None else endpoints.version(model, number, state)
 
     def _only(self, state: State) -> str:
@@ -171,9 +171,9 @@ class ScoringApp:
         )
 
     def _refusal(self, error: HeadraceError, target: Target | None, key: Key | None) -> Reply:
-        self._counters.errors[error.kind] += 1
+        self.counters.errors[error.kind] += 1
         if key is not None:
-            self._counters.refused[key.consumer] += 1
+            self.counters.refused[key.consumer] += 1
         content = error.document()
         dialect = target.path.dialect if target is not None else None
         body = encode_json(dialect.failed(content) if dialect is not None else content)

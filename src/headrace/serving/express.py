@@ -16,16 +16,13 @@ import msgspec
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.ports import Answers
 from headrace.kernel.routes import Key
-from headrace.serving.answering import Answering, Noted, rule_of
+from headrace.serving.answering import Noted, rule_of
 from headrace.serving.app import ScoringApp
 from headrace.serving.batching import INLINE_ROWS
 from headrace.serving.bodies import Body, Headers
-from headrace.serving.counters import Counters
 from headrace.serving.dialects.dialect import Answered, Asked, Dialect
-from headrace.serving.endpoints import Endpoints, Loaded, State
-from headrace.serving.guard import Guard
-from headrace.serving.limits import Limits
-from headrace.serving.paths import Paths, Target
+from headrace.serving.endpoints import Loaded, State
+from headrace.serving.paths import Target
 from headrace.serving.replies import Reply
 
 _LEFT_ALONE = frozenset((b"content-encoding", b"expect", b"upgrade"))
@@ -52,23 +49,8 @@ class Request(Protocol):
 class Express:
     """Takes requests from the connections of one process."""
 
-    def __init__(
-        self,
-        app: ScoringApp,
-        endpoints: Endpoints,
-        answering: Answering,
-        counters: Counters,
-        guard: Guard,
-        limits: Limits,
-        paths: Paths,
-    ) -> None:
-        self._app = app
-        self._endpoints = endpoints
-        self._answering = answering
-        self.counters = counters
-        self.guard = guard
-        self._limits = limits
-        self._paths = paths
+    def __init__(self, app: ScoringApp) -> None:
+        self.app = app
 
     def take(self, request: Request) -> bool:
         """Whether the request is answered here: at once, or with the next batch."""
@@ -103,19 +85,19 @@ class Express:
             time.time(),
         )
         request.reply(reply, ride.state.generation)
-        self._answering.note_later(noted)
+        self.app.answering.note_later(noted)
         return True
 
     def _ride(self, request: Request) -> _Ride | None:
         """What is asked, or None where it is not for here."""
         started = time.perf_counter()
-        target = self._paths.find("POST", request.path)
+        target = self.app.paths.find("POST", request.path)
         headers = request.headers
         if not isinstance(target, Target) or target.path.dialect is None or not self._is_plain(request):
             return None
-        state = self._endpoints.state
-        key = self.guard.admit(state.keys, headers, target.path.scope)
-        active = self._app.asked_for(target, state)
+        state = self.app.endpoints.state
+        key = self.app.guard.admit(state.keys, headers, target.path.scope)
+        active = self.app.asked_for(target, state)
         live = active.live.loaded
         if live is None or active.canary is not None or not live.batcher.cheap:
             return None
@@ -123,13 +105,13 @@ class Express:
         if asked.rows.bulk or asked.rows.count > INLINE_ROWS:
             return None
         if key is not None:
-            self.guard.spend(key)
+            self.app.guard.spend(key)
         active.live.used = started
         return _Ride(self, request, target.path.dialect, state, key, live, asked, started)
 
     def _is_plain(self, request: Request) -> bool:
-        headers, limits = request.headers, self._limits
-        if self._app.draining or self._answering.durable or self.counters.running >= limits.concurrent:
+        headers, limits = request.headers, self.app.limits
+        if self.app.draining or self.app.answering.durable or self.app.counters.running >= limits.concurrent:
             return False
         if len(request.body) > limits.body or limits.seconds < SHORTEST:
             return False
@@ -157,7 +139,7 @@ class _Ride(msgspec.Struct, frozen=True):
         """Whether it is answered, or will be."""
         rows, batcher = self.asked.rows, self.live.batcher
         if not batcher.at_once(rows):
-            self.express.counters.running += 1
+            self.express.app.counters.running += 1
             batcher.ask(rows.columns, rows.count, self.settle)
             return True
         try:
@@ -171,7 +153,7 @@ class _Ride(msgspec.Struct, frozen=True):
 
     def settle(self, result: Answers | BaseException) -> None:
         """Send what the batch gave."""
-        self.express.counters.running -= 1
+        self.express.app.counters.running -= 1
         if isinstance(result, BaseException) or not self.express.answer(self, result):
             self._give_back()
             self.request.hand_back()
@@ -179,4 +161,4 @@ class _Ride(msgspec.Struct, frozen=True):
     def _give_back(self) -> None:
         """What it spent of its key's quota: the ASGI callable will spend it."""
         if self.key is not None:
-            self.express.guard.give_back(self.key)
+            self.express.app.guard.give_back(self.key)

@@ -59,14 +59,14 @@ def snapshot(rooms: Rooms, run: str, asked: Asked) -> dict[str, Any]:
     _call(rooms, folder, "load", request, asked)
     frame = pl.read_ipc(folder / "table.arrow")
     schema = msgspec.json.decode((folder / "schema.json").read_bytes(), type=Schema)
-    _check_hidden(schema, settings.capture)
+    _check_hidden(schema, asked.policy.model, settings.capture)
     taken = rooms.snapshots.keep(settings.dataset, frame, schema, asked.who)
     (folder / "schema.json").write_bytes(msgspec.json.encode(taken.schema))
     rooms.runs.update(run, snapshot=taken.digest)
     return {"snapshot": taken.digest, "note": f"{taken.rows:,} rows, digest {taken.digest[:12]}"}
 
 
-def _check_hidden(schema: Schema, capture: CaptureSection) -> None:
+def _check_hidden(schema: Schema, model: str, capture: CaptureSection) -> None:
     """See that what must not be written down is there: a misspelt name would let it be.
 
     Raises:
@@ -76,7 +76,7 @@ def _check_hidden(schema: Schema, capture: CaptureSection) -> None:
     unknown = [name for name in (*capture.mask, *capture.hash) if name not in known]
     if unknown:
         raise InvalidProject(
-            f"[model.NAME.capture] names {', '.join(map(repr, unknown))}, which the dataset does not have.",
+            f"[model.{model}.capture] names {', '.join(map(repr, unknown))}, which the dataset does not have.",
             field="capture",
             expected=f"some of {', '.join(known)}",
             todo="Correct the name; until then its values would be written down.",

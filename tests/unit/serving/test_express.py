@@ -67,7 +67,7 @@ class Server:
         table = site(self.endpoints, {}, lambda: Reply(200, b""), lambda: False, VertexRoutes())
         guard, paths = Guard(True, lambda: 0.0), Paths(table)
         self.app = ScoringApp(self.endpoints, self.answering, self.counters, guard, limits, paths, status_of)
-        self.express = Express(self.app, self.endpoints, self.answering, self.counters, guard, limits, paths)
+        self.express = Express(self.app)
         self.guard = guard
         self.batcher = self.endpoints.active("m").live.loaded.batcher
         for _ in range(20):

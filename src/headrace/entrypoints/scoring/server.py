@@ -106,9 +106,7 @@ def _serve(
     guard = Guard(options.keys_required)
     answering = Answering(endpoints, counters, capture, secret, status_of)
     table = site(endpoints, codecs, lambda: metrics_page(snapshot), lambda: app.draining, options.vertex)
-    paths = Paths(table)
-    app = ScoringApp(endpoints, answering, counters, guard, limits, paths, status_of, options.single)
-    express = Express(app, endpoints, answering, counters, guard, limits, paths)
+    app = ScoringApp(endpoints, answering, counters, guard, limits, Paths(table), status_of, options.single)
     log = AccessLog(app, options.access_log) if options.access_log is not None else None
     inference = GrpcServer(endpoints, answering, guard, counters, limits, lambda: app.draining, log)
     grpc = open_grpc(options, inference)
@@ -121,7 +119,7 @@ def _serve(
     wrapped: Any = log or app
     if options.traces is not None:
         wrapped = traced(wrapped, options.traces)
-    way = express if wrapped is app else None
+    way = Express(app) if wrapped is app else None
     run_process(wrapped, listening, announce, leave, works, head, supervised, way)
     answering.note_all()
 
