@@ -21,7 +21,7 @@ def run_client(program: str, *words: str) -> Any:
         [PYTHON, "-c", program, *words], capture_output=True, text=True, timeout=120, check=False, env={**os.environ}
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def absent(name: str, reason: str) -> None:

@@ -16,7 +16,7 @@ import polars as pl
 
 from headrace import settings
 from headrace.audit.log import AuditLog
-from headrace.audit.signing import open_signer
+from headrace.audit.signing import PublicKey, open_signer
 from headrace.compiler.golden import answers_frame
 from headrace.data.frames import columns_of, to_polars
 from headrace.data.snapshots import Snapshots
@@ -26,7 +26,6 @@ from headrace.kernel.database import open_database
 from headrace.kernel.errors import RunFailed, StorageUnavailable, Unavailable, rebuilt
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
-from headrace.kernel.ports import Scorer
 from headrace.kernel.records import (
     AuditEntry,
     AuditReport,
@@ -41,18 +40,20 @@ from headrace.monitoring.predictions import Tables
 from headrace.monitoring.reference import build_reference
 from headrace.monitoring.trace import trace
 from headrace.monitoring.windows import Windows
+from headrace.registry.exporting import export
 from headrace.registry.forms import installed_forms
 from headrace.registry.keys import Keys
 from headrace.registry.promotion import Promotions
+from headrace.registry.trusting import add_trusted
 from headrace.registry.versions import Versions
 from headrace.retraining.loop import Loop
 from headrace.retraining.loop import Rooms as LoopRooms
 from headrace.retraining.status import loop_progress, loop_status
 from headrace.rollout.rollouts import Rollouts
-from headrace.runtimes.opening import open_bundle
 from headrace.serving.decoding import RowDecoder
 from headrace.serving.traffic import consumer_traffic, scoring_counts
 from headrace.training.comparison import Difference, compare_runs
+from headrace.training.importing import Given, is_address, register_file
 from headrace.training.leases import Leases
 from headrace.training.pipeline import Rooms as PipelineRooms
 from headrace.training.registering import register_fitted
@@ -97,7 +98,9 @@ class Workspace:
         self.database = open_database(places.database)
         self.audit_log = AuditLog(self.database, open_signer(places.audit_key), places.audit_head, clock)
         self.snapshots = Snapshots(places.datasets, self.database, self.audit_log, clock)
-        self.version_store = Versions(places, self.database, self.audit_log, clock, installed_forms)
+        self.signer = open_signer(places.signing_key)
+        self.version_store = Versions(places, self.database, self.audit_log, clock, installed_forms, self.signer)
+        self._publish_key()
         self.promotions = Promotions(places, self.database, self.audit_log, clock, self.version_store)
         self.run_store = Runs(self.database, self.audit_log, clock)
         self.starter = Starter(places, self.database, self.audit_log, clock, self.run_store)
@@ -106,6 +109,14 @@ class Workspace:
         self.rollouts = Rollouts(self.database, self.audit_log, clock, self.version_store, self.promotions)
         self.key_store = Keys(places, self.database, self.audit_log, clock)
         self.leases = Leases(self.database, clock)
+
+    def _publish_key(self) -> None:
+        """Write the public half of the signing key, once what an earlier Headrace registered here is signed."""
+        if not self.places.signing_public.exists():
+            self.version_store.sign_earlier()
+            draft = self.places.signing_public.with_name(f"signing.{new_id()}")
+            draft.write_bytes(self.signer.public.pem)
+            draft.replace(self.places.signing_public)
 
     def close(self) -> None:
         """Close the database."""
@@ -166,10 +177,33 @@ class Workspace:
                 worker.wait()
 
     def register(
-        self, model: str, fitted: Any, *, example: Any, target: str | None = None, holdout: Any = None
+        self,
+        model: str,
+        fitted: Any,
+        *,
+        example: Any = None,
+        target: str | None = None,
+        holdout: Any = None,
+        trust: bool = False,
     ) -> Version:
-        """Make a version of a fitted object, from a notebook."""
+        """Make a version of a fitted object, or of one in a file, an MLflow model or a bundle (see `Given`)."""
+        if is_address(fitted):
+            given = Given(
+                model=model,
+                address=str(fitted),
+                example=example,
+                target=target,
+                holdout=holdout,
+                who=settings.who(),
+                trust=trust,
+            )
+            return register_file(self.version_store, self.places, given)
         return register_fitted(self.version_store, model, fitted, example, target, holdout, settings.who())
+
+    def export(self, reference: str, folder: str | Path, form: str = "bundle") -> Path:
+        """Write a version to a folder, as a signed ``bundle`` or an ``mlflow`` model."""
+        version = self.version_store.get(reference)
+        return export(version, self.version_store.folder(version), Path(folder), form)
 
     def models(self) -> list[str]:
         """The names of all models."""
@@ -198,8 +232,7 @@ class Workspace:
     def predict(self, reference: str, rows: Any) -> pl.DataFrame:
         """Answers to rows (a frame, row objects, a path): `prediction`, and `probability.<class>` of classifiers."""
         version = self.version_store.get(reference)
-        folder = self.places.bundles / version.digest
-        scorer: Scorer = open_bundle(folder, version.digest, threads=os.cpu_count() or 1)
+        scorer = self.version_store.open(version, threads=os.cpu_count() or 1)
         if isinstance(rows, dict) or (isinstance(rows, list) and rows and isinstance(rows[0], dict)):
             decoded = RowDecoder(scorer.schema, sys.maxsize).convert([rows] if isinstance(rows, dict) else rows)
             return answers_frame(scorer.answer(decoded.columns, decoded.count), scorer.classes)
@@ -247,6 +280,14 @@ class Workspace:
     def revoke_key(self, key: str) -> KeyRecord:
         """End a key by its id."""
         return self.key_store.revoke(key, settings.who())
+
+    def signing_key(self) -> PublicKey:
+        """The public half of the key that signs this registry's bundles, to be given to others."""
+        return self.signer.public
+
+    def trust_key(self, file: str | Path) -> PublicKey:
+        """Trust the bundles of another registry, whose public key is in `file`; gives the key."""
+        return add_trusted(self.places, self.audit_log, Path(file), settings.who())
 
     def consumers(self) -> list[ConsumerTraffic]:
         """What each consumer asked of each model within a day, and its latency against its objective."""

@@ -30,7 +30,8 @@ def test_fuzzing_finds_no_fault_and_keeps_no_memory(registered, start_headrace):
     fuzz(operations, CASES // 2, seen, 2)
     grown = rss_of(server["process"].pid) - warm
     assert {200, 422} <= set(seen), seen
-    assert seen.total() >= CASES // 2
+    print(f"{seen.total()} requests: {dict(seen)}; the second half keeps {grown >> 10} KB of {warm >> 20} MB")
+    assert seen.total() >= (100_000 if SOAK else CASES // 2)
     assert grown <= max(MOST_GROWTH, MOST_SHARE * warm), f"{grown >> 20} MB more than {warm >> 20} MB"
 
 

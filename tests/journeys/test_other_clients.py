@@ -223,3 +223,25 @@ def test_a_key_guards_a_container_that_can_be_reached(registered, start_headrace
     words = ("serve", "--host", "0.0.0.0", "--port", "0", "--bundle", str(registered.places.bundles / version.digest))
     refused = start_headrace(*words, "--digest", version.digest)
     assert refused["kind"] == "refused" and "--unguarded" in refused["todo"]
+
+
+MODEL_SIGNING = """
+import json, sys, base64
+from pathlib import Path
+from model_signing import hashing
+from model_signing._signing import signing, sign_sigstore_pb
+folder = Path(sys.argv[1])
+bundle = sign_sigstore_pb.Signature.read(folder / "signature.json").bundle
+signed = signing.dsse_payload_to_manifest(json.loads(bundle.dsse_envelope.payload))
+found = hashing.Config().set_ignored_paths(paths=[folder / "signature.json"]).set_allow_symlinks(False).hash(folder)
+print(json.dumps({"same": {d.identifier: d.digest.digest_hex for d in signed.resource_descriptors()}
+                          == {d.identifier: d.digest.digest_hex for d in found.resource_descriptors()},
+                  "name": signed.model_name, "files": len(list(signed.resource_descriptors()))}))
+"""
+
+
+def test_openssf_model_signing_reads_our_signature(registered):
+    folder = registered.places.bundles / registered.version("late@1").digest
+    found = run_client(MODEL_SIGNING, str(folder))
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert found == {"same": True, "name": "late", "files": len(files) - 1}

@@ -1,14 +1,33 @@
-"""The workspace's own ed25519 key (RFC 8032), made at first use and readable by its owner alone."""
+"""The workspace's own ed25519 keys (RFC 8032), made at first use and readable by their owner alone."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
+from headrace.kernel.digests import digest_bytes
 from headrace.kernel.errors import NotTrusted
+
+
+class PublicKey:
+    """The public half of a key. `pem` is its text (RFC 8410), `id` the SHA-256 of that."""
+
+    def __init__(self, key: Ed25519PublicKey) -> None:
+        self._key = key
+        self.pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        self.id = digest_bytes(self.pem)
+
+    def signed(self, content: bytes, signature: str) -> bool:
+        """Whether `signature`, in hexadecimal, is this key's signature of `content`."""
+        try:
+            self._key.verify(bytes.fromhex(signature), content)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
 
 
 class Signer:
@@ -16,7 +35,7 @@ class Signer:
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
-        self._public = key.public_key()
+        self.public = PublicKey(key.public_key())
 
     def sign(self, content: bytes) -> str:
         """The signature of `content`."""
@@ -24,11 +43,26 @@ class Signer:
 
     def signed(self, content: bytes, signature: str) -> bool:
         """Whether `signature` is this key's signature of `content`."""
-        try:
-            self._public.verify(bytes.fromhex(signature), content)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        return self.public.signed(content, signature)
+
+
+def read_public(path: Path) -> PublicKey:
+    """The public key in a PEM file.
+
+    Raises:
+        NotTrusted: the file holds something else.
+    """
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise NotTrusted(
+            f"{path} does not hold a public key ({error}).", expected="an ed25519 key in PEM", todo="Name another file."
+        ) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise NotTrusted(
+            f"{path} holds a {type(key).__name__}.", expected="an ed25519 key in PEM", todo="Name another file."
+        )
+    return PublicKey(key)
 
 
 def open_signer(path: Path) -> Signer:

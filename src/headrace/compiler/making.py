@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from headrace.compiler.certificate import agreement
 from headrace.compiler.flattening import FROM_BYTES, flattened
 from headrace.compiler.golden import Golden, golden_rows
 from headrace.compiler.proving import proved, try_compile
-from headrace.compiler.storing import stored
+from headrace.compiler.storing import stored_safely
 from headrace.kernel.ports import Columns
 from headrace.kernel.records import Runtime, Task
 from headrace.kernel.schema import Scalar, Schema
@@ -43,7 +44,13 @@ def make(fitted: Any, schema: Schema, task: Task, classes: tuple[Scalar, ...], e
     golden = golden_rows(scorer, example, rows, compiled.splits if compiled else None, reach)
     if compiled:
         compiled, reason = proved(compiled, scorer, golden, example, rows)
-    files = {layout.REFERENCE: stored(fitted)}
+
+    def same(loaded: Any) -> bool:
+        again = ReferenceScorer(loaded, schema, task, classes).answer(golden.columns, golden.rows)
+        return agreement(golden.answers, again)[0] == "L1"
+
+    name, content = stored_safely(fitted, same)
+    files = {name: content}
     if compiled:
         files |= {layout.PLAN: msgspec.json.encode(compiled.plan), layout.GRAPH: compiled.graph}
         if len(compiled.graph) >= FROM_BYTES:

@@ -32,6 +32,21 @@ class Places(NamedTuple):
         return self.root / "keys" / "audit.key"
 
     @property
+    def signing_key(self) -> Path:
+        """The key that signs bundles and statements about them."""
+        return self.root / "keys" / "signing.key"
+
+    @property
+    def signing_public(self) -> Path:
+        """Its public half, in PEM, to be given to others."""
+        return self.root / "keys" / "signing.pub"
+
+    @property
+    def trusted(self) -> Path:
+        """Public keys of other registries that the operator trusts."""
+        return self.root / "keys" / "trusted"
+
+    @property
     def capture_key(self) -> Path:
         """The secret of hashes of captured columns."""
         return self.root / "keys" / "capture.key"

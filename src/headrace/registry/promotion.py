@@ -11,7 +11,7 @@ from headrace.kernel import tables
 from headrace.kernel.clock import Clock, from_text, to_text
 from headrace.kernel.database import Database
 from headrace.kernel.errors import CertificateFailed, Conflict, GateFailed
-from headrace.kernel.identifiers import check_name, new_id
+from headrace.kernel.identifiers import check_name, new_id, parse_reference
 from headrace.kernel.places import Places
 from headrace.kernel.records import Promotion, Version
 from headrace.registry.routing import advance_generation, publish
@@ -36,14 +36,22 @@ class Promotions:
         Raises:
             NotFound: there is no such version.
             GateFailed, CertificateFailed: it is not fit to serve; nothing was changed.
+            Conflict: somebody else moved the alias meanwhile; nothing was changed.
         """
         check_name(alias, "alias")
+        moves = self._moves(reference, alias)
         version = self._versions.get(reference)
         _fit(version)
         with self._audit.change() as change:
+            _still(change.connection, version.name, alias, moves)
             self.move(change, version, alias, who, why, evidence or {})
         publish(self._database, self._places.routes)
         return self._versions.get(version.reference)
+
+    def _moves(self, reference: str, alias: str) -> int:
+        """How often an alias was moved so far, by which a later move is told."""
+        with self._database.read() as connection:
+            return _count_moves(connection, parse_reference(reference).model, alias)
 
     def move(
         self, change: Recorded, version: Version, alias: str, who: str, why: str, evidence: dict[str, Any]
@@ -120,6 +128,29 @@ class Promotions:
     def publish(self) -> int:
         """Write the route document again if it is not what the database says; gives its generation."""
         return publish(self._database, self._places.routes)
+
+
+def _count_moves(connection: sa.Connection, model: str, alias: str) -> int:
+    at = tables.promotions.c
+    return connection.execute(sa.select(sa.func.count()).where(at.model == model, at.alias == alias)).scalar_one()
+
+
+def _still(connection: sa.Connection, model: str, alias: str, moves: int) -> None:
+    """See that nobody moved the alias since it had been moved `moves` times.
+
+    Raises:
+        Conflict: somebody did.
+    """
+    if _count_moves(connection, model, alias) == moves:
+        return
+    at = tables.promotions.c
+    query = sa.select(tables.promotions).where(at.model == model, at.alias == alias).order_by(at.id.desc()).limit(1)
+    moved = connection.execute(query).one()
+    raise Conflict(
+        f"While this was asked for, {moved.who} made {model}@{moved.number} {alias} ({moved.why}).",
+        expected="nobody else to move the alias at the same time",
+        todo=f"Look at it with 'headrace show {model}', and promote again if you still want to.",
+    )
 
 
 def _supersede(change: Recorded, model: str, now: str) -> None:

@@ -8,62 +8,41 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import polars as pl
 import sqlalchemy as sa
 
 from headrace.audit.log import AuditLog, Recorded
+from headrace.audit.signing import Signer
 from headrace.compiler.certificate import Form, certify
-from headrace.compiler.golden import Golden, answers_frame, rows_frame, stored_columns
-from headrace.compiler.making import make
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, to_text
 from headrace.kernel.database import Database
 from headrace.kernel.errors import NotFound
 from headrace.kernel.identifiers import check_name, new_id, parse_reference
 from headrace.kernel.places import Places
-from headrace.kernel.ports import Answers, Columns
-from headrace.kernel.records import Certificate, Evaluation, GateResult, Lineage, Record, Runtime, Task, Version
-from headrace.kernel.release import VERSION
-from headrace.kernel.schema import Scalar, Schema
+from headrace.kernel.ports import Scorer
+from headrace.kernel.records import Certificate, Lineage, Runtime, Version
 from headrace.registry.bundles import Draft, drafting, keep
-from headrace.registry.environment import Environment, requirements
-from headrace.runtimes import bundle as layout
+from headrace.registry.filling import Filled, Registration, fill, stored_golden
+from headrace.registry.signatures import open_trust, sign_bundle
+from headrace.runtimes.bundle import SIGNATURE, Manifest, verify_bundle
+from headrace.runtimes.opening import open_bundle
 
 Forms = Callable[[Path, str], AbstractContextManager[Mapping[str, Form]]]
-
-
-class Registration(Record, frozen=True, kw_only=True):
-    """All that makes a version: the fitted object, its contract, and the evidence that came with it.
-
-    `example` holds `example_rows` rows of the features, as columns.
-    """
-
-    model: str
-    fitted: Any
-    schema: Schema
-    task: Task
-    classes: tuple[Scalar, ...]
-    example: Columns
-    example_rows: int
-    params: dict[str, Any]
-    lineage: Lineage
-    environment: Environment
-    evaluation: Evaluation | None = None
-    gate: GateResult | None = None
-    monitor: bytes | None = None
-    code: Path | None = None
-    who: str
+PAGE = 1_000
 
 
 class Versions:
-    """The versions of a workspace. `forms` opens the forms of a bundle for certification."""
+    """The versions of a workspace. `forms` opens the forms of a bundle for certification; `signer` signs bundles."""
 
-    def __init__(self, places: Places, database: Database, audit: AuditLog, clock: Clock, forms: Forms) -> None:
+    def __init__(
+        self, places: Places, database: Database, audit: AuditLog, clock: Clock, forms: Forms, signer: Signer
+    ) -> None:
         self._places = places
         self._database = database
         self._audit = audit
         self._clock = clock
         self._forms = forms
+        self._signer = signer
 
     def register(self, registration: Registration) -> Version:
         """Make a version: golden rows, bundle, certificate, entry. The same run again gives the same version.
@@ -78,11 +57,33 @@ class Versions:
         if standing is not None:
             return standing
         with drafting(self._places.staging) as draft:
-            manifest = self._fill(draft, registration)
-            certificate = self._certify(draft.folder, draft.seal(manifest), manifest.runtime)
-            draft.put("evidence/certificate.json", msgspec.json.encode(certificate))
-            with self._audit.change() as change:
-                version = self._enter(change, draft, manifest, registration, certificate)
+            filled = fill(draft, registration, self._clock)
+            return self.enter(draft, filled, registration.who)
+
+    def enter(
+        self,
+        draft: Draft,
+        filled: Filled,
+        who: str,
+        trusted: Mapping[str, Any] | None = None,
+        came: Mapping[str, Any] | None = None,
+    ) -> Version:
+        """Make a version of a draft that was filled: certificate, signature, entry.
+
+        Args:
+            trusted: what the operator gave their word for, where they did; it is recorded.
+            came: from which file or bundle it was made; it is recorded.
+
+        Raises:
+            StorageUnavailable: the disk is full or may not be written; nothing was registered.
+        """
+        manifest = filled.manifest
+        certificate = self._certify(draft.folder, draft.seal(manifest), manifest.runtime)
+        draft.put("evidence/certificate.json", msgspec.json.encode(certificate))
+        with self._audit.change() as change:
+            version = self._enter(change, draft, filled, certificate, who, came or {})
+            if trusted is not None:
+                change.entry(who, "trust", version.reference, **trusted)
         return version
 
     def certify(self, reference: str, who: str) -> Certificate:
@@ -93,11 +94,48 @@ class Versions:
             NotTrusted: its bundle was altered.
         """
         version = self.get(reference)
-        certificate = self._certify(self._places.bundles / version.digest, version.digest, version.runtime)
+        certificate = self._certify(self.folder(version), version.digest, version.runtime)
         with self._audit.change() as change:
             _keep_certificate(change.connection, version.name, version.number, certificate)
             change.entry(who, "certify", version.reference, passed=certificate.passed, rows=certificate.rows)
         return certificate
+
+    def folder(self, version: Version) -> Path:
+        """Where a version's bundle lies, once its signature and every byte of it hold.
+
+        Raises:
+            NotTrusted: it was altered, or is not signed by a trusted key.
+        """
+        folder = self._places.bundles / version.digest
+        open_trust(self._places.signing_public, self._places.trusted).verified(folder, version.digest)
+        return folder
+
+    def open(self, version: Version, threads: int = 1) -> Scorer:
+        """The scorer of a version; its signature is held against the trusted keys before anything is read.
+
+        Raises:
+            NotTrusted: the bundle was altered, or is not signed by a trusted key.
+        """
+        return open_bundle(self.folder(version), version.digest, threads)
+
+    def sign_earlier(self) -> int:
+        """Sign the bundles that an earlier Headrace, which signed none, registered here; gives their number.
+
+        Raises:
+            NotTrusted: one of them is not what its digest says.
+        """
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(tables.versions.c.digest, tables.versions.c.model)).all()
+        signed = 0
+        for row in rows:
+            folder = self._places.bundles / row.digest
+            if folder.is_dir() and not (folder / SIGNATURE).exists():
+                verify_bundle(folder, row.digest)
+                draft = folder.with_name(f"{row.digest}.signature")
+                draft.write_bytes(sign_bundle(folder, row.model, self._signer))
+                draft.replace(folder / SIGNATURE)
+                signed += 1
+        return signed
 
     def get(self, reference: str) -> Version:
         """The version that ``m@3`` names, or for ``m`` the live one, else the newest.
@@ -106,22 +144,34 @@ class Versions:
             NotFound: there is none.
         """
         model, number = parse_reference(reference)
-        found = self.list(model)
-        live = next((v for v in found if "live" in v.aliases), None)
-        newest = found[0] if found else None
-        chosen = (live or newest) if number is None else next((v for v in found if v.number == number), None)
-        if chosen is None:
-            known = ", ".join(v.reference for v in found[:5]) or "none of this model"
-            raise NotFound(
-                f"There is no version {reference!r}; there are: {known}.",
-                todo="See 'headrace models', or make one with 'headrace run' or 'headrace register'.",
-            )
-        return chosen
-
-    def list(self, model: str) -> list[Version]:
-        """The versions of a model, newest first, with their aliases and newest certificates."""
+        at, named = tables.versions.c, tables.aliases.c
         with self._database.read() as connection:
-            return _load(connection, tables.versions.c.model == model)
+            if number is None:
+                live = sa.select(named.number).where(named.model == model, named.alias == "live")
+                newest = sa.select(sa.func.max(at.number)).where(at.model == model)
+                number = connection.execute(live).scalar() or connection.execute(newest).scalar()
+            found = _load(connection, sa.select(tables.versions).where(at.model == model, at.number == number))
+            if found:
+                return found[0]
+            known = connection.execute(
+                sa.select(at.number).where(at.model == model).order_by(at.number.desc()).limit(5)
+            ).scalars()
+            there = ", ".join(f"{model}@{one}" for one in known) or "none of this model"
+        raise NotFound(
+            f"There is no version {reference!r}; there are: {there}.",
+            todo="See 'headrace models', or make one with 'headrace run' or 'headrace register'.",
+        )
+
+    def list(self, model: str, limit: int = PAGE, before: int | None = None) -> list[Version]:
+        """The versions of a model, newest first, with their aliases and newest certificates.
+
+        Args:
+            before: only versions with smaller numbers, for the next page.
+        """
+        at = tables.versions.c
+        query = sa.select(tables.versions).where(at.model == model).order_by(at.number.desc()).limit(limit)
+        with self._database.read() as connection:
+            return _load(connection, query if before is None else query.where(at.number < before))
 
     def models(self) -> list[str]:
         """The names of all models, in order."""
@@ -130,101 +180,66 @@ class Versions:
 
     def _of_run(self, run: str) -> Version | None:
         with self._database.read() as connection:
-            found = _load(connection, tables.versions.c.run == run)
+            found = _load(connection, sa.select(tables.versions).where(tables.versions.c.run == run))
         return found[0] if found else None
 
-    def _fill(self, draft: Draft, it: Registration) -> layout.Manifest:
-        made = make(it.fitted, it.schema, it.task, it.classes, it.example, it.example_rows)
-        for name, content in made.files.items():
-            draft.put(name, content)
-        _put_golden(draft, made.golden, it)
-        draft.put(layout.SCHEMA, msgspec.json.encode(it.schema))
-        draft.put("environment/environment.json", msgspec.json.encode(it.environment))
-        draft.put("environment/requirements.txt", requirements(it.environment).encode())
-        draft.put("evidence/evaluation.json", msgspec.json.encode(it.evaluation))
-        draft.put("evidence/gate.json", msgspec.json.encode(it.gate))
-        if it.monitor is not None:
-            draft.put(layout.MONITOR, it.monitor)
-        if it.code is not None:
-            draft.put_tree("code", it.code)
-        return layout.Manifest(
-            name=it.model,
-            version=0,
-            runtime=made.runtime,
-            uncompiled=made.uncompiled,
-            task=it.task,
-            classes=it.classes,
-            lineage=it.lineage,
-            params=it.params,
-            created=self._clock(),
-            headrace=VERSION,
-            files={},
-        )
-
     def _certify(self, folder: Path, digest: str, runtime: Runtime) -> Certificate:
-        golden = _stored_golden(folder)
+        golden = stored_golden(folder)
         with self._forms(folder, digest) as forms:
             return certify(golden, forms, runtime, self._clock)
 
     def _enter(
-        self, change: Recorded, draft: Draft, manifest: layout.Manifest, it: Registration, certificate: Certificate
+        self,
+        change: Recorded,
+        draft: Draft,
+        it: Filled,
+        certificate: Certificate,
+        who: str,
+        came: Mapping[str, Any],
     ) -> Version:
-        at = tables.versions.c
-        newest = change.connection.execute(sa.select(sa.func.max(at.number)).where(at.model == it.model)).scalar()
+        manifest, at = it.manifest, tables.versions.c
+        newest = change.connection.execute(sa.select(sa.func.max(at.number)).where(at.model == manifest.name)).scalar()
         number = (newest or 0) + 1
         digest = draft.seal(msgspec.structs.replace(manifest, version=number))
+        draft.put(SIGNATURE, sign_bundle(draft.folder, manifest.name, self._signer))
         keep(draft, self._places.bundles, digest)
-        version = Version(
-            name=it.model,
-            number=number,
-            runtime=manifest.runtime,
-            uncompiled=manifest.uncompiled,
-            task=it.task,
-            digest=digest,
-            schema=it.schema,
-            metrics=it.evaluation.metrics if it.evaluation else {},
-            slices=it.evaluation.slices if it.evaluation else (),
-            gate=it.gate,
-            certificate=certificate,
-            lineage=it.lineage,
-            created=manifest.created,
-            created_by=it.who,
-        )
-        ensure_model(change.connection, it.model, manifest.created)
+        version = _version(it, number, digest, certificate, who)
+        ensure_model(change.connection, manifest.name, manifest.created)
         change.connection.execute(tables.versions.insert().values(_version_row(version)))
-        _keep_certificate(change.connection, it.model, number, certificate)
+        _keep_certificate(change.connection, manifest.name, number, certificate)
         change.entry(
-            it.who,
+            who,
             "register",
             version.reference,
             digest=digest,
-            run=it.lineage.run,
-            snapshot=it.lineage.snapshot,
+            run=manifest.lineage.run,
+            snapshot=manifest.lineage.snapshot,
             gate=None if it.gate is None else it.gate.passed,
             certificate=certificate.passed,
+            **({"came": dict(came)} if came else {}),
         )
         return version
 
 
-def _put_golden(draft: Draft, golden: Golden, it: Registration) -> None:
-    frames = {
-        layout.GOLDEN_ROWS: rows_frame(it.schema, golden.columns),
-        layout.GOLDEN_OUTPUTS: answers_frame(golden.answers, it.classes),
-        layout.GOLDEN_REFUSED: rows_frame(it.schema, golden.refused),
-    }
-    for name, frame in frames.items():
-        (draft.folder / name).parent.mkdir(exist_ok=True)
-        frame.write_ipc(draft.folder / name)
-
-
-def _stored_golden(folder: Path) -> Golden:
-    columns = stored_columns(pl.read_ipc(folder / layout.GOLDEN_ROWS))
-    outputs = pl.read_ipc(folder / layout.GOLDEN_OUTPUTS)
-    refused = pl.read_ipc(folder / layout.GOLDEN_REFUSED)
-    shares = outputs.drop("prediction")
-    probabilities = [list(row) for row in shares.rows()] if shares.width else None
-    answers = Answers(outputs["prediction"].to_list(), probabilities)
-    return Golden(columns, outputs.height, answers, stored_columns(refused), refused.height)
+def _version(it: Filled, number: int, digest: str, certificate: Certificate, who: str) -> Version:
+    manifest: Manifest = it.manifest
+    lineage: Lineage = manifest.lineage
+    return Version(
+        name=manifest.name,
+        number=number,
+        runtime=manifest.runtime,
+        uncompiled=manifest.uncompiled,
+        task=manifest.task,
+        digest=digest,
+        schema=it.schema,
+        metrics=it.evaluation.metrics if it.evaluation else {},
+        slices=it.evaluation.slices if it.evaluation else (),
+        gate=it.gate,
+        certificate=certificate,
+        lineage=lineage,
+        created=manifest.created,
+        created_by=who,
+    )
 
 
 def ensure_model(connection: sa.Connection, model: str, created: Any) -> None:
@@ -252,22 +267,22 @@ def _keep_certificate(connection: sa.Connection, model: str, number: int, certif
     connection.execute(tables.certificates.insert().values(row))
 
 
-def _load(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Version]:
-    rows = connection.execute(sa.select(tables.versions).where(where).order_by(tables.versions.c.number.desc())).all()
-    models = {row.model for row in rows}
+def _load(connection: sa.Connection, query: sa.Select[Any]) -> list[Version]:
+    rows = connection.execute(query).all()
+    models, numbers = {row.model for row in rows}, {row.number for row in rows}
+    named = tables.aliases.c
     aliases: dict[tuple[str, int], list[str]] = {}
-    for row in connection.execute(sa.select(tables.aliases).where(tables.aliases.c.model.in_(models))):
+    for row in connection.execute(sa.select(tables.aliases).where(named.model.in_(models))):
         aliases.setdefault((row.model, row.number), []).append(row.alias)
     at = tables.certificates.c
-    newest = {
-        (row.model, row.number): row.document
-        for row in connection.execute(sa.select(tables.certificates).where(at.model.in_(models)).order_by(at.id))
-    }
+    last = sa.select(sa.func.max(at.id)).where(at.model.in_(models), at.number.in_(numbers))
+    newest = sa.select(tables.certificates).where(at.id.in_(last.group_by(at.model, at.number)))
+    documents = {(row.model, row.number): row.document for row in connection.execute(newest)}
     return [
         msgspec.structs.replace(
             msgspec.json.decode(row.document, type=Version),
             aliases=tuple(sorted(aliases.get((row.model, row.number), []))),
-            certificate=msgspec.json.decode(newest[row.model, row.number], type=Certificate),
+            certificate=msgspec.json.decode(documents[row.model, row.number], type=Certificate),
         )
         for row in rows
     ]

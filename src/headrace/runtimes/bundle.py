@@ -14,8 +14,8 @@ from headrace.kernel.records import Lineage, Runtime, Task
 from headrace.kernel.schema import Scalar, Schema
 
 MANIFEST = "manifest.json"
+SIGNATURE = "signature.json"
 SCHEMA = "schema.json"
-REFERENCE = "reference/model.pkl"
 GOLDEN_ROWS = "golden/rows.arrow"
 GOLDEN_OUTPUTS = "golden/outputs.arrow"
 GOLDEN_REFUSED = "golden/refused.arrow"
@@ -60,8 +60,11 @@ def verify_bundle(folder: Path, digest: str) -> Manifest:
     if digest_bytes(content) != digest:
         raise NotTrusted(f"The manifest of bundle {digest[:12]} was altered.", todo=REPAIR)
     manifest = msgspec.json.decode(content, type=Manifest)
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()} - {MANIFEST}
-    if extra := there - manifest.files.keys():
+    paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    if links := [path.name for path in paths if path.is_symlink()]:
+        raise NotTrusted(f"In the bundle {digest[:12]} {min(links)} is a link.", todo=REPAIR)
+    there = {path.relative_to(folder).as_posix() for path in paths}
+    if extra := there - manifest.files.keys() - {MANIFEST, SIGNATURE}:
         raise NotTrusted(f"The bundle {digest[:12]} holds a file that is not its own: {min(extra)}.", todo=REPAIR)
     for name, expected in manifest.files.items():
         _verify_file(folder, name, expected, digest)

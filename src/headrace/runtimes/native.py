@@ -32,6 +32,21 @@ class CatBoostNumbers:
         return np.asarray(self.model.predict(frame))
 
 
+def feature_names(fitted: Any) -> list[str] | None:
+    """The names of the columns that an object was fitted with, in its order; None where it does not say."""
+    names = getattr(fitted, "feature_names_in_", None)
+    if names is None and type(fitted).__module__ == "lightgbm.basic":
+        names = _given(fitted.feature_name(), "Column_")
+    if names is None and type(fitted).__module__.startswith("catboost."):
+        names = _given(fitted.feature_names_, "")
+    return None if names is None else [str(name) for name in names]
+
+
+def _given(names: list[str], prefix: str) -> list[str] | None:
+    """The names, unless the library made them up: their places after a prefix."""
+    return None if list(names) == [f"{prefix}{i}" for i in range(len(names))] else names
+
+
 def adapted(fitted: Any) -> Any:
     """The object itself, or what stands before it so that it predicts frames."""
     kind = type(fitted)

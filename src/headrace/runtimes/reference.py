@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ from headrace.kernel.errors import InvalidInput, MissingExtra, NotTrusted
 from headrace.kernel.ports import AnswerArrays, Answers, Columns
 from headrace.kernel.records import Runtime, Task
 from headrace.kernel.schema import Scalar, Schema
-from headrace.runtimes.bundle import REFERENCE, REPAIR, Manifest, read_schema
+from headrace.runtimes.bundle import REPAIR, Manifest, read_schema
 from headrace.runtimes.frames import build_frame
 from headrace.runtimes.labels import derived_labels, has_derived_labels
+from headrace.runtimes.stored import LOADERS, load_stored
 
 
 class ReferenceScorer:
@@ -68,11 +68,12 @@ def load_reference(folder: Path, digest: str, manifest: Manifest) -> ReferenceSc
         NotTrusted: the stored object is not the one that was registered.
         MissingExtra: a library that the model needs is not installed.
     """
-    content = (folder / REFERENCE).read_bytes()
-    if digest_bytes(content) != manifest.files[REFERENCE]:
-        raise NotTrusted(f"{REFERENCE} in bundle {digest[:12]} was altered.", todo=REPAIR)
+    name = next(name for name in LOADERS if name in manifest.files)
+    content = (folder / name).read_bytes()
+    if digest_bytes(content) != manifest.files[name]:
+        raise NotTrusted(f"{name} in bundle {digest[:12]} was altered.", todo=REPAIR)
     try:
-        fitted = pickle.loads(content)  # noqa: S301 - its digest was checked above
+        fitted = load_stored(name, content)
     except ImportError as error:
         raise MissingExtra(
             f"{manifest.name}@{manifest.version} needs the package {error.name!r}, which is not installed.",

@@ -26,8 +26,8 @@ from headrace.kernel.ports import Answers
 from headrace.kernel.records import Evaluation, Lineage, Snapshot, Version
 from headrace.kernel.schema import Schema
 from headrace.registry.environment import record_environment
-from headrace.registry.versions import Registration, Versions
-from headrace.runtimes.opening import open_bundle
+from headrace.registry.filling import Registration
+from headrace.registry.versions import Versions
 from headrace.runtimes.reference import ReferenceScorer
 from headrace.training.code import verify_code
 from headrace.training.evaluation import evaluate_frame, hold_out
@@ -201,7 +201,7 @@ def _live(rooms: Rooms, asked: Asked) -> Version | None:
 
 
 def _evaluate_live(rooms: Rooms, live: Version, test: pl.DataFrame, asked: Asked) -> Evaluation:
-    scorer = open_bundle(rooms.places.bundles / live.digest, live.digest)
+    scorer = rooms.versions.open(live)
     settings = asked.policy.settings
     return evaluate_frame(scorer, test, settings.target, (), asked.policy.dataset.time)[0]
 

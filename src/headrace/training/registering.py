@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -16,8 +15,9 @@ from headrace.kernel.identifiers import check_name, new_id
 from headrace.kernel.records import Evaluation, Lineage, Version
 from headrace.kernel.schema import Schema
 from headrace.registry.environment import record_environment
-from headrace.registry.versions import Registration, Versions
-from headrace.runtimes.native import adapted
+from headrace.registry.filling import Registration
+from headrace.registry.versions import Versions
+from headrace.runtimes.native import adapted, feature_names
 from headrace.runtimes.reference import ReferenceScorer, describe_fitted
 from headrace.training.evaluation import evaluate_frame
 
@@ -25,10 +25,15 @@ from headrace.training.evaluation import evaluate_frame
 def register_fitted(
     versions: Versions, model: str, fitted: Any, example: Any, target: str | None, holdout: Any, who: str
 ) -> Version:
-    """Make a version of a fitted object.
+    """Make a version of a fitted object; see `registration_of`."""
+    return versions.register(registration_of(model, fitted, example, target, holdout, who))
+
+
+def registration_of(model: str, fitted: Any, example: Any, target: str | None, holdout: Any, who: str) -> Registration:
+    """All that makes a version of a fitted object.
 
     Args:
-        fitted: an object with predict, or an ONNX file (its path, its bytes, or the loaded message).
+        fitted: an object with predict, or an ONNX model (its bytes, or the loaded message).
         example: rows as the model was fitted with, of the same kind of frame; with or without the target.
         holdout: labelled rows that it has not seen, for metrics; needs `target`.
 
@@ -40,7 +45,7 @@ def register_fitted(
     frame = to_polars(example)
     named = target if target in frame.columns else None
     seen = infer_schema(example, frame, target=named)
-    schema = seen.for_model(_features(fitted, seen, getattr(fitted, "feature_names_in_", None)))
+    schema = seen.for_model(_features(seen, feature_names(fitted)))
     rows = conform(frame, schema)
     columns = columns_of(rows, schema)
     content = _onnx_content(fitted)
@@ -48,52 +53,41 @@ def register_fitted(
         fitted, task, classes = read_onnx(content, schema, columns, rows.height)
     else:
         task, classes = describe_fitted(fitted, frame[named].unique().to_list() if named else None)
-    return versions.register(
-        Registration(
-            model=model,
-            fitted=fitted,
-            schema=schema,
-            task=task,
-            classes=classes,
-            example=columns,
-            example_rows=rows.height,
-            params={},
-            who=who,
-            lineage=Lineage(run=new_id()),
-            environment=record_environment({}),
-            evaluation=_evaluation(ReferenceScorer(fitted, schema, task, classes), holdout, target),
-        )
+    return Registration(
+        model=model,
+        fitted=fitted,
+        schema=schema,
+        task=task,
+        classes=classes,
+        example=columns,
+        example_rows=rows.height,
+        params={},
+        who=who,
+        lineage=Lineage(run=new_id()),
+        environment=record_environment({}),
+        evaluation=_evaluation(ReferenceScorer(fitted, schema, task, classes), holdout, target),
     )
 
 
 def _onnx_content(fitted: Any) -> bytes | None:
-    """The bytes of an ONNX file that was named, read or handed in as a message; None for other objects."""
+    """The bytes of an ONNX model that was read or handed in as a message; None for other objects."""
     if isinstance(fitted, bytes):
         return fitted
-    if isinstance(fitted, str | Path):
-        path = Path(fitted)
-        if path.suffix != ".onnx" or not path.is_file():
-            raise InvalidInput(
-                f"{path} is no ONNX file.",
-                expected="the path of a file that ends in .onnx, or a fitted object",
-                todo="Correct the path, or load the model and pass the object.",
-            )
-        return path.read_bytes()
     return fitted.SerializeToString() if type(fitted).__name__ == "ModelProto" else None
 
 
-def _features(fitted: Any, schema: Schema, named: Any) -> tuple[str, ...]:
+def _features(schema: Schema, named: list[str] | None) -> tuple[str, ...]:
     if named is None:
         return tuple(column.name for column in schema.features)
-    missing = [str(name) for name in named if schema.column(str(name)) is None]
+    missing = [name for name in named if schema.column(name) is None]
     if missing:
         raise InvalidInput(
             f"The example lacks the column {missing[0]!r}, which the model was fitted with.",
             field=missing[0],
-            expected=f"the columns {', '.join(map(str, named))}",
+            expected=f"the columns {', '.join(named)}",
             todo="Pass rows of the frame that the model was fitted with.",
         )
-    return tuple(str(name) for name in named)
+    return tuple(named)
 
 
 def _evaluation(scorer: ReferenceScorer, holdout: Any, target: str | None) -> Evaluation | None:

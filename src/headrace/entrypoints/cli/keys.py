@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import msgspec
 
@@ -18,6 +20,8 @@ def keys() -> None:
     headrace keys create --consumer shop --scope predict --p99 20ms
     headrace keys list
     headrace keys revoke ID
+    headrace keys signer > registry.pub       the key that signs this registry's bundles
+    headrace keys trust other-registry.pub    take what another registry signed
     """
 
 
@@ -72,6 +76,24 @@ def revoke(call: Call, key: str) -> None:
     """End a key by its id; scoring servers follow within a second."""
     record = call.workspace.revoke_key(key)
     call.answer(record, lambda: out.print(f"The key {record.id} of {record.consumer} is revoked."))
+
+
+@keys.command()
+@verb
+def signer(call: Call) -> None:
+    """Print the public key that signs this registry's bundles (ed25519, PEM), to be given to others."""
+    key = call.workspace.signing_key()
+    pem = key.pem.decode()
+    call.answer({"id": key.id, "pem": pem}, lambda: call.write(pem))
+
+
+@keys.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@verb
+def trust(call: Call, file: Path) -> None:
+    """Take bundles that another registry signed, whose public key is in FILE; it is recorded."""
+    key = call.workspace.trust_key(file)
+    call.answer({"id": key.id}, lambda: out.print(f"What {key.id[:16]} signs is trusted from now on."))
 
 
 def _quota(text: str | None) -> float | None:

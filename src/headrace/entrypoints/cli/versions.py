@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from rich.markup import escape
 
 from headrace.data.frames import read_file
 from headrace.entrypoints.cli.verb import Call, metric_text, out, table, verb
-from headrace.kernel.errors import InvalidInput, NotTrusted
+from headrace.kernel.errors import InvalidInput
 
 
 @click.command()
@@ -111,65 +110,40 @@ def _range(column: Any) -> str:
 
 @click.command()
 @click.argument("model")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("address", metavar="FILE")
 @click.option(
-    "--example",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Rows as the model was fitted with (CSV, Parquet).",
+    "--example", type=click.Path(path_type=Path), help="Rows as the model was fitted with; a bundle needs none."
 )
 @click.option("--target", help="The target column of the example.")
 @click.option("--holdout", type=click.Path(path_type=Path), help="Labelled rows for metrics.")
-@click.option("--trust", is_flag=True, help="Unpickle the file: it may run any code that its author wished.")
+@click.option("--trust", is_flag=True, help="Open it although it may run any code that its author wished.")
 @verb
 def register(
-    call: Call, model: str, file: Path, example: Path, target: str | None, holdout: Path | None, trust: bool
+    call: Call, model: str, address: str, example: Path | None, target: str | None, holdout: Path | None, trust: bool
 ) -> None:
-    """Make a version of an ONNX file, or of a fitted model that was saved by pickle, joblib or cloudpickle."""
-    if file.suffix == ".onnx":
-        held = read_file(holdout) if holdout else None
-        version = call.workspace.register(model, file, example=read_file(example), target=target, holdout=held)
-        call.answer(version, lambda: _show(version))
-        return
-    if not trust:
-        raise NotTrusted(
-            f"{file} is a pickle, and a pickle can run any code when it is opened.",
-            expected="a model that this registry made, or your word for it",
-            todo="If you know who wrote it, say --trust; that is recorded.",
-        )
-    fitted = _unpickled(file)
-    rows = _as_fitted(fitted, read_file(example))
-    held = _as_fitted(fitted, read_file(holdout)) if holdout else None
-    version = call.workspace.register(model, fitted, example=rows, target=target, holdout=held)
-    with call.workspace.audit_log.change() as change:
-        change.entry(version.created_by, "trust", version.reference, file=str(file.name))
+    """Make a version of a model in FILE.
+
+    FILE is a saved model (pickle, joblib, cloudpickle, skops, LightGBM text, XGBoost JSON or UBJSON, CatBoost cbm,
+    ONNX), the folder of an MLflow model, models:/NAME/VERSION of the MLflow server that MLFLOW_TRACKING_URI names, or a
+    Headrace bundle. What it holds is told by its content. A form that can run code when it is opened is refused unless
+    you say --trust; then it is opened once, in a process without network.
+    """
+    rows = read_file(example) if example else None
+    held = read_file(holdout) if holdout else None
+    version = call.workspace.register(model, address, example=rows, target=target, holdout=held, trust=trust)
     call.answer(version, lambda: _show(version))
 
 
-def _unpickled(file: Path) -> Any:
-    if not file.exists():
-        raise InvalidInput(f"There is no file {file}.", expected="a saved model", todo="Correct the path.")
-    try:
-        if file.suffix == ".joblib":
-            import joblib
-
-            return joblib.load(file)
-        return pickle.loads(file.read_bytes())  # noqa: S301 - the operator said --trust
-    except Exception as error:
-        raise InvalidInput(
-            f"{file} could not be opened as a pickle: {type(error).__name__}: {error}.",
-            expected="a fitted object saved by pickle, joblib or cloudpickle",
-            todo="Save the model again, with the libraries that are installed here.",
-        ) from error
-
-
-def _as_fitted(fitted: Any, frame: Any) -> Any:
-    """The example as the kind of frame that scikit-learn was most likely fitted with."""
-    if getattr(fitted, "feature_names_in_", None) is None:
-        return frame
-    import pandas as pd
-
-    return pd.DataFrame({name: frame[name].to_list() for name in frame.columns})
+@click.command()
+@click.argument("reference", metavar="MODEL[@N]")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--as", "form", default="bundle", show_default=True, help="bundle or mlflow.")
+@verb
+def export(call: Call, reference: str, folder: Path, form: str) -> None:
+    """Write a version to FOLDER: a signed bundle, which another Headrace registers, or a model for mlflow.pyfunc."""
+    written = call.workspace.export(reference, folder, form)
+    document = {"version": call.workspace.version(reference).reference, "form": form, "folder": str(written)}
+    call.answer(document, lambda: out.print(f"{document['version']} is at {written}.", markup=False))
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import sys
@@ -22,6 +23,7 @@ from headrace.entrypoints.scoring.traces import traced
 from headrace.kernel.errors import NotTrusted
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
+from headrace.kernel.ports import Scorer
 from headrace.runtimes.bundle import MANIFEST, verify_bundle
 from headrace.runtimes.opening import open_bundle
 from headrace.serving.answering import Answering
@@ -51,7 +53,7 @@ def serve_workspace(places: Places, options: Options, announce: Announce) -> Non
     check_guard(options, read_routes(places.routes) if places.routes.exists() else None)
     listening = _listen(options)
     counters = Counters()
-    endpoints = Endpoints(lambda digest: open_bundle(places.bundles / digest, digest), counters, options.limits)
+    endpoints = Endpoints(lambda digest: _opened(places, digest), counters, options.limits)
     poller = Poller(places.routes, endpoints)
     poller.poll()
     capture = None
@@ -69,6 +71,18 @@ def serve_workspace(places: Places, options: Options, announce: Announce) -> Non
         sharing.stop()
         if capture is not None:
             capture.stop()
+
+
+def _opened(places: Places, digest: str) -> Scorer:
+    """The scorer of a bundle, once its signature is by a trusted key and every byte of it holds.
+
+    Signatures are loaded where a registry has a key: a container of one bundle, named by its digest, holds none.
+    """
+    folder = places.bundles / digest
+    if places.signing_public.exists():
+        signatures: Any = importlib.import_module("headrace.registry.signatures")
+        signatures.open_trust(places.signing_public, places.trusted).signed(folder, digest)
+    return open_bundle(folder, digest)
 
 
 def serve_bundle(folder: Path, digest: str, options: Options, announce: Announce) -> None:
