@@ -32,12 +32,14 @@ from headrace.kernel.records import (
     Certificate,
     ConsumerTraffic,
     KeyRecord,
+    Proof,
     Run,
     ScoringCounts,
     Version,
 )
 from headrace.monitoring.predictions import Tables
 from headrace.monitoring.reference import build_reference
+from headrace.monitoring.replay import replay as replayed
 from headrace.monitoring.trace import trace
 from headrace.monitoring.windows import Windows
 from headrace.registry.exporting import export
@@ -56,6 +58,8 @@ from headrace.training.comparison import Difference, compare_runs
 from headrace.training.importing import Given, is_address, register_file
 from headrace.training.leases import Leases
 from headrace.training.pipeline import Rooms as PipelineRooms
+from headrace.training.proofs import Proofs
+from headrace.training.prove import recorded
 from headrace.training.registering import register_fitted
 from headrace.training.runs import Asked, Runs
 from headrace.training.starting import Starter
@@ -104,6 +108,7 @@ class Workspace:
         self.promotions = Promotions(places, self.database, self.audit_log, clock, self.version_store)
         self.run_store = Runs(self.database, self.audit_log, clock)
         self.starter = Starter(places, self.database, self.audit_log, clock, self.run_store)
+        self.proof_store = Proofs(self.database, self.audit_log)
         self.tables = Tables(places, clock)
         self.windows = Windows(self.database, self.audit_log, clock, self.tables)
         self.rollouts = Rollouts(self.database, self.audit_log, clock, self.version_store, self.promotions)
@@ -154,6 +159,54 @@ class Workspace:
 
     def wait(self, run: str, progress: Progress | None = None) -> Version:
         """Wait for a run to end; its version, or RunFailed (or what the project did wrong)."""
+        return self._ended(self._waited(run, progress))
+
+    def prove(
+        self,
+        reference: str,
+        *,
+        same_environment: bool = False,
+        project: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> Proof:
+        """Make a version again from its records, twice, and say how far the result is the same.
+
+        Args:
+            same_environment: with the packages that are installed here, instead of the recorded ones anew.
+            project: with what the project in this folder is now (data, code, parameters, threads), to find what
+                differs from the records.
+        """
+        run = self.start_proof(reference, same_environment=same_environment, project=project)
+        return self.wait_proof(run, progress)
+
+    def start_proof(
+        self,
+        reference: str,
+        *,
+        same_environment: bool = False,
+        project: str | Path | None = None,
+        reason: str = "asked for",
+    ) -> str:
+        """Start a proof and give the id of its run; the workers do the rest."""
+        version = self.version(reference)
+        recorded(self.pipeline_rooms(), version.reference)
+        folder = str(Path(project).absolute()) if project else ""
+        params = {"version": version.reference, "same_environment": same_environment, "project": folder}
+        return self.starter.prove(version, params, settings.who(), reason)
+
+    def wait_proof(self, run: str, progress: Progress | None = None) -> Proof:
+        """Wait for a proof to end."""
+        found = self._waited(run, progress)
+        if found.error is not None:
+            raise rebuilt(found.error)
+        return self.proof_store.get(run)
+
+    def proofs(self, reference: str) -> list[Proof]:
+        """The newest proofs of a version first."""
+        version = self.version(reference)
+        return self.proof_store.list(version.name, version.number)
+
+    def _waited(self, run: str, progress: Progress | None) -> Run:
         worker = None if self.leases.living() else self._start_worker()
         starts = 1
         try:
@@ -162,7 +215,7 @@ class Workspace:
                 if progress is not None:
                     progress(found)
                 if found.status not in ("queued", "running"):
-                    return self._ended(found)
+                    return found
                 if worker is not None and worker.poll() is not None and not self.leases.living():
                     if starts == MOST_STARTS:
                         raise Unavailable(
@@ -243,9 +296,10 @@ class Workspace:
         """Keep outcomes: `prediction_id` or key columns, `outcome`, and `time`."""
         return self.tables.accept_outcomes(table, self.clock())
 
-    def trace(self, prediction: str) -> dict[str, Any]:
-        """Everything behind one prediction."""
-        return trace(prediction, self.tables, self.version_store, self.promotions, self.run_store.get)
+    def trace(self, prediction: str, *, replay: bool = False) -> dict[str, Any]:
+        """Everything behind one prediction; with `replay` also what its version says to the captured input now."""
+        found = trace(prediction, self.tables, self.version_store, self.promotions, self.run_store.get)
+        return {**found, "replay": replayed(found, self.version_store)} if replay else found
 
     def status(self, model: str) -> dict[str, Any]:
         """The loop of a model as it stands, and who calls it."""
@@ -325,7 +379,16 @@ class Workspace:
 
     def pipeline_rooms(self) -> PipelineRooms:
         """What the steps of a run work with."""
-        return PipelineRooms(self.places, self.snapshots, self.version_store, self.run_store, _profile)
+        return PipelineRooms(
+            self.places,
+            self.snapshots,
+            self.version_store,
+            self.run_store,
+            _profile,
+            self.proof_store,
+            self.signer,
+            self.clock,
+        )
 
     def _run_of(self, name: str) -> Run:
         return self.run_store.get(self.version(name).lineage.run if "@" in name else name)

@@ -8,6 +8,7 @@ both sides of a split. Rows at which the Python object raises are kept apart: ev
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from headrace.compiler.table import UNSEEN
 from headrace.kernel.errors import HeadraceError, InvalidInput, SchemaViolation
 from headrace.kernel.ports import AnswerArrays, Answers, Columns
 from headrace.kernel.schema import Column, Scalar, Schema
+from headrace.runtimes.bundle import GOLDEN_OUTPUTS, GOLDEN_REFUSED, GOLDEN_ROWS
 from headrace.runtimes.reference import ReferenceScorer
 
 ORDINARY, NEAR_BOUNDARY, SPLITS, REFUSED = 640, 120, 300, 40
@@ -227,6 +229,17 @@ def rows_frame(schema: Schema, columns: Columns) -> pl.DataFrame:
 def stored_columns(frame: pl.DataFrame) -> Columns:
     """Stored golden rows as columns again."""
     return {series.name: series.to_list() for series in frame}
+
+
+def stored_golden(folder: Path) -> Golden:
+    """The golden rows in a bundle."""
+    columns = stored_columns(pl.read_ipc(folder / GOLDEN_ROWS))
+    outputs = pl.read_ipc(folder / GOLDEN_OUTPUTS)
+    refused = pl.read_ipc(folder / GOLDEN_REFUSED)
+    shares = outputs.drop("prediction")
+    probabilities = [list(row) for row in shares.rows()] if shares.width else None
+    answers = Answers(outputs["prediction"].to_list(), probabilities)
+    return Golden(columns, outputs.height, answers, stored_columns(refused), refused.height)
 
 
 def answers_frame(answers: Answers | AnswerArrays, classes: tuple[Scalar, ...]) -> pl.DataFrame:

@@ -20,6 +20,16 @@ def table_digest(frame: pl.DataFrame) -> str:
     return total.hexdigest()
 
 
+def column_digests(frame: pl.DataFrame) -> dict[str, str]:
+    """The digest of each column by its name."""
+    found = {}
+    for series in frame:
+        total = hashlib.sha256()
+        _column(total, series.rechunk())
+        found[series.name] = total.hexdigest()
+    return found
+
+
 def _column(total: hashlib._Hash, series: pl.Series) -> None:
     total.update(f"\0{series.name}\0{series.dtype}\0".encode())
     total.update(np.packbits(series.is_null().to_numpy()).tobytes())

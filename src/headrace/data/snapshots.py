@@ -8,22 +8,26 @@ from typing import Any
 
 import deltalake
 import msgspec
+import numpy as np
 import polars as pl
 import sqlalchemy as sa
 
 from headrace.audit.log import AuditLog
-from headrace.data.digest import table_digest
+from headrace.data.differences import changed_rows, row_digests
+from headrace.data.digest import column_digests, table_digest
 from headrace.data.frames import storable, to_polars
 from headrace.data.inference import infer_schema
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, from_text, to_text
 from headrace.kernel.database import Database
+from headrace.kernel.digests import digest_file
 from headrace.kernel.errors import NotFound, NotTrusted, StorageUnavailable
-from headrace.kernel.identifiers import check_name
+from headrace.kernel.identifiers import check_name, new_id
 from headrace.kernel.records import Snapshot
 from headrace.kernel.schema import Schema
 
 ROW = "_row"
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 class Snapshots:
@@ -75,20 +79,64 @@ class Snapshots:
         Raises:
             NotTrusted: the stored rows are not those that were kept.
         """
+        frame = self._stored(snapshot)
+        if table_digest(frame) != snapshot.digest:
+            raise NotTrusted(
+                f"The stored rows of {snapshot.dataset} are not those of snapshot {snapshot.digest[:12]}: "
+                f"{self._altered(snapshot, frame)}.",
+                todo="Restore the dataset's folder from a backup, or take a new snapshot.",
+            )
+        return frame
+
+    def look(self, snapshot: Snapshot) -> tuple[pl.DataFrame, str]:
+        """The rows that stand where a snapshot was kept, and what is wrong with them, in words; empty where nothing is.
+
+        Raises:
+            NotTrusted: they cannot be read at all.
+        """
+        frame = self._stored(snapshot)
+        return frame, "" if table_digest(frame) == snapshot.digest else self._altered(snapshot, frame)
+
+    def _stored(self, snapshot: Snapshot) -> pl.DataFrame:
+        """The rows in the files of a snapshot, whatever sizes its log gives: a reader that believes it panics."""
         path = str(self._folder / snapshot.dataset)
         try:
-            frame = pl.read_delta(path, version=snapshot.table).sort(ROW).drop(ROW)
-        except (deltalake.exceptions.DeltaError, pl.exceptions.PolarsError, OSError) as error:
+            files = deltalake.DeltaTable(path, version=snapshot.table).file_uris()
+            return pl.concat([pl.read_parquet(file) for file in files]).sort(ROW).drop(ROW)
+        except (deltalake.exceptions.DeltaError, *UNREADABLE) as error:
             raise NotTrusted(
                 f"Snapshot {snapshot.digest[:12]} of {snapshot.dataset} cannot be read: {str(error).splitlines()[0]}.",
                 todo="Restore the dataset's folder from a backup, or take a new snapshot.",
             ) from error
-        if table_digest(frame) != snapshot.digest:
-            raise NotTrusted(
-                f"The stored rows of {snapshot.dataset} are not those of snapshot {snapshot.digest[:12]}.",
-                todo="Restore the dataset's folder from a backup, or take a new snapshot.",
-            )
-        return frame
+
+    def _altered(self, snapshot: Snapshot, frame: pl.DataFrame) -> str:
+        """Which rows and columns are not those that were kept, in words."""
+        at = tables.snapshots.c
+        query = sa.select(tables.snapshots).where(at.dataset == snapshot.dataset, at.digest == snapshot.digest)
+        with self._database.read() as connection:
+            row = connection.execute(query).one()
+        path = self._rows_path(snapshot.dataset, snapshot.digest)
+        if not row.row_digests or not path.exists() or digest_file(path) != row.row_digests:
+            return "which of them cannot be told, because the digests of its rows are not there"
+        now = column_digests(frame)
+        columns = [name for name, digest in row.column_digests.items() if now.get(name) != digest]
+        kept = np.load(path)
+        places = changed_rows(kept, row_digests(frame))
+        if frame.height != len(kept):
+            columns = []
+        where = f" in the columns {', '.join(columns)}" if columns else ""
+        return f"{frame.height:,} rows stand there, {len(kept):,} were kept; the first that differ are {places}{where}"
+
+    def _rows_path(self, dataset: str, digest: str) -> Path:
+        return self._folder / f".{dataset}.rows" / f"{digest}.npy"
+
+    def list(self, dataset: str | None = None, limit: int = 100) -> list[Snapshot]:
+        """The newest snapshots first, of one dataset or of all."""
+        at = tables.snapshots.c
+        query = sa.select(tables.snapshots).order_by(at.created.desc()).limit(limit)
+        with self._database.read() as connection:
+            rows = connection.execute(query if dataset is None else query.where(at.dataset == dataset)).all()
+        return [_snapshot(row) for row in rows]
 
     def get(self, digest: str) -> Snapshot:
         """The snapshot with this digest (or the beginning of one).
@@ -116,6 +164,7 @@ class Snapshots:
         time = next((column.name for column in schema.having("time")), None)
         start, end = (str(frame[time].min()), str(frame[time].max())) if time else ("", "")
         version = self._write(dataset, frame.with_row_index(ROW))
+        kept_rows = self._keep_rows(dataset, frame, digest)
         snapshot = Snapshot(
             digest=digest,
             dataset=dataset,
@@ -135,12 +184,29 @@ class Snapshots:
             "start": start,
             "end": end,
             "created": to_text(snapshot.created),
+            "row_digests": kept_rows,
+            "column_digests": column_digests(frame),
         }
         with self._audit.change() as change:
             added = change.connection.execute(sa.insert(tables.snapshots).prefix_with("OR IGNORE").values(row))
             if added.rowcount:
                 change.entry(who, "snapshot", dataset, digest=digest, rows=frame.height)
         return snapshot
+
+    def _keep_rows(self, dataset: str, frame: pl.DataFrame, digest: str) -> str:
+        """Keep the digests of all rows beside the table, to name an altered one by; gives the file's digest."""
+        path = self._rows_path(dataset, digest)
+        draft = path.with_name(f"{new_id()}.draft.npy")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(draft, row_digests(frame))
+            draft.replace(path)
+        except OSError as error:
+            raise StorageUnavailable(
+                f"The digests of the rows of {dataset} could not be written to {path}: {error.strerror}.",
+                todo="See that the disk has room and the folder may be written; nothing was changed.",
+            ) from error
+        return digest_file(path)
 
     def _write(self, dataset: str, frame: pl.DataFrame) -> int:
         path = self._folder / dataset

@@ -139,6 +139,62 @@ class Version(Record, frozen=True, kw_only=True):
         return notebook.version_html(self)
 
 
+class ProofInput(Record, frozen=True, kw_only=True):
+    """One thing on which a training rests: as it was recorded, and as the proof found it."""
+
+    name: Literal["data", "code", "parameters", "threads", "python", "environment", "hardware"]
+    recorded: str
+    found: str
+    same: bool
+    detail: str = ""
+
+
+class Retraining(Record, frozen=True, kw_only=True):
+    """One training anew, in a process of its own, held against the version's answers to its golden rows.
+
+    `digest` is the canonical digest of the fitted object; `row` the first golden row that is answered otherwise.
+    """
+
+    digest: str
+    level: Level
+    max_difference: float
+    flipped: int
+    row: int | None = None
+    metrics: dict[str, Metric]
+    seconds: float
+
+
+class Proof(Record, frozen=True, kw_only=True):
+    """How far a version can be made again from its records. `level` is that of the worse of two trainings.
+
+    L0: the fitted object is the same; L1: the same bits of every answer; L2: |Δ| ≤ 1e-9 · max(1, |answer|) and the same
+    decisions; L3: only the metrics are within their intervals. `repeats`: the two trainings gave the same object.
+    `diverged` names the first input that is not the recorded one; `changes` says what is otherwise than in the version
+    before. `statement` is the signed provenance (DSSE around in-toto, SLSA provenance 1).
+    """
+
+    id: str
+    model: str
+    number: int
+    level: Level
+    rows: int
+    repeats: bool
+    rebuilt: bool
+    inputs: tuple[ProofInput, ...]
+    diverged: str = ""
+    changes: tuple[str, ...] = ()
+    trainings: tuple[Retraining, ...]
+    hardware: str
+    made: datetime
+    who: str
+    statement: dict[str, Any] = {}
+
+    @property
+    def passed(self) -> bool:
+        """Whether the version was made again: the same answers from the recorded inputs."""
+        return self.level in ("L0", "L1", "L2") and not self.diverged
+
+
 class Snapshot(Record, frozen=True, kw_only=True):
     """One immutable state of a dataset: `digest` covers every row and column, `table` is its Delta version."""
 
@@ -169,7 +225,7 @@ class Run(Record, frozen=True, kw_only=True):
 
     id: str
     model: str
-    kind: Literal["train", "trial", "sweep", "register"]
+    kind: Literal["train", "trial", "sweep", "register", "prove"]
     status: Literal["queued", "running", "done", "failed", "cancelled"]
     params: dict[str, Any]
     reason: str

@@ -41,6 +41,8 @@ snapshots = Table(
     Column("start", String, nullable=False),
     Column("end", String, nullable=False),
     Column("created", String, nullable=False),
+    Column("row_digests", String, nullable=False, default=""),
+    Column("column_digests", JSON),
 )
 
 runs = Table(
@@ -222,4 +224,24 @@ keys = Table(
     Column("created", String, nullable=False),
     Column("created_by", String, nullable=False),
     Column("revoked", String, nullable=False, default=""),
+)
+
+proofs = Table(
+    "proofs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("model", String, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("level", String, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("proofs_by_version", "model", "number", "id"),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("subject", String, primary_key=True),
+    Column("who", String, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("created", String, nullable=False),
 )

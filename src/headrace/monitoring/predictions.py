@@ -259,14 +259,14 @@ def _record_rows(it: Captured) -> Iterable[tuple[Any, ...]]:
             key,
             features,
             msgspec.json.encode(prediction).decode(),
-            _score(prediction, it.probabilities[i] if it.probabilities else None),
+            score_of(prediction, it.probabilities[i] if it.probabilities else None),
             it.latency,
             it.error,
             it.consumer,
         )
 
 
-def _score(prediction: Any, probabilities: list[float] | None) -> float | None:
+def score_of(prediction: Any, probabilities: list[float] | None) -> float | None:
     """One number for a prediction: the second class's probability of two, the largest of more, or the number itself."""
     if probabilities is not None:
         return probabilities[1] if len(probabilities) == 2 else max(probabilities)

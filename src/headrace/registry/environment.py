@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -12,16 +14,22 @@ import msgspec
 
 from headrace.kernel.digests import digest_bytes
 
+INSTALLERS_OWN = (".dist-info/RECORD", ".dist-info/INSTALLER", ".dist-info/REQUESTED", ".dist-info/direct_url.json")
+OURS = "headrace"
+
 
 class Package(msgspec.Struct, frozen=True):
-    """An installed distribution; `record` is the SHA-256 of its RECORD, which lists the hash of each of its files."""
+    """An installed distribution; `content` is the SHA-256 of its files' hashes, as its RECORD lists them.
+
+    What differs between two installations of the same files (scripts, bytecode, the installer's notes) is left out.
+    """
 
     version: str
-    record: str
+    content: str = ""
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """What may change a model's figures without a line of code changing."""
+    """What may change a model's figures without a line of code changing. `needed` names what training loaded."""
 
     python: str
     implementation: str
@@ -30,9 +38,10 @@ class Environment(msgspec.Struct, frozen=True):
     cores: int
     threads: dict[str, str]
     packages: dict[str, Package]
+    needed: tuple[str, ...] = ()
 
 
-def record_environment(threads: dict[str, str]) -> Environment:
+def record_environment(threads: dict[str, str], needed: Iterable[str] = ()) -> Environment:
     """This process's environment; `threads` are the thread counts that were set for training."""
     return Environment(
         python=sys.version.split()[0],
@@ -42,21 +51,52 @@ def record_environment(threads: dict[str, str]) -> Environment:
         cores=os.cpu_count() or 1,
         threads=threads,
         packages=dict(sorted(_packages())),
+        needed=tuple(sorted(needed)),
     )
+
+
+def normal(name: str) -> str:
+    """A distribution's name as indexes write it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def loaded_distributions() -> list[str]:
+    """The distributions of which a module is loaded here, those that Headrace needs, and what they all require."""
+    owners = metadata.packages_distributions()
+    tops = {name.partition(".")[0] for name in sys.modules}
+    wanted = [OURS, *{owner for top in tops for owner in owners.get(top, ())}]
+    found: set[str] = set()
+    while wanted:
+        name = normal(wanted.pop())
+        try:
+            required = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:
+            continue
+        if name not in found:
+            found.add(name)
+            wanted += [re.split(r"[\s\[;(<>=!~]", one, maxsplit=1)[0] for one in required if "extra ==" not in one]
+    return sorted(found)
 
 
 def _packages() -> list[tuple[str, Package]]:
     found: list[tuple[str, Package]] = []
     for distribution in metadata.distributions():
-        content = distribution.read_text("RECORD")
-        record = digest_bytes(content.encode()) if content else ""
-        found.append((distribution.metadata["Name"].lower(), Package(distribution.version, record)))
+        content = distribution.read_text("RECORD") or ""
+        found.append((normal(distribution.metadata["Name"]), Package(distribution.version, _content(content))))
     return found
 
 
+def _content(record: str) -> str:
+    lines = [line for line in record.splitlines() if ",sha256=" in line and not line.startswith("..")]
+    kept = sorted(line for line in lines if not line.split(",")[0].endswith((*INSTALLERS_OWN, ".pyc")))
+    return digest_bytes("\n".join(kept).encode()) if kept else ""
+
+
 def requirements(environment: Environment) -> str:
-    """The packages as exact pins, one a line."""
-    return "".join(f"{name}=={package.version}\n" for name, package in environment.packages.items())
+    """What training needed (all packages, where that is not known) as exact pins, one a line; Headrace left out."""
+    names = environment.needed or tuple(environment.packages)
+    pins = [f"{name}=={environment.packages[name].version}\n" for name in names if name in environment.packages]
+    return "".join(pin for pin in pins if not pin.startswith(f"{OURS}=="))
 
 
 def _cpu() -> str:

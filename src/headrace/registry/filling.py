@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import polars as pl
 
-from headrace.compiler.golden import Golden, answers_frame, rows_frame, stored_columns
+from headrace.compiler.canonical import canonical_digest
+from headrace.compiler.golden import Golden, answers_frame, rows_frame
 from headrace.compiler.making import make
 from headrace.kernel.clock import Clock
-from headrace.kernel.ports import Answers, Columns
+from headrace.kernel.ports import Columns
 from headrace.kernel.records import Evaluation, GateResult, Lineage, Record, Task
 from headrace.kernel.release import VERSION
 from headrace.kernel.schema import Scalar, Schema
 from headrace.registry.bundles import Draft
 from headrace.registry.environment import Environment, requirements
 from headrace.runtimes import bundle as layout
+from headrace.runtimes.onnx_file import OnnxModel
 
 
 class Registration(Record, frozen=True, kw_only=True):
@@ -70,6 +71,8 @@ def fill(draft: Draft, it: Registration, clock: Clock) -> Filled:
     draft.put("environment/environment.json", msgspec.json.encode(it.environment))
     draft.put("environment/requirements.txt", requirements(it.environment).encode())
     draft.put("evidence/evaluation.json", msgspec.json.encode(it.evaluation))
+    if not isinstance(it.fitted, OnnxModel):
+        draft.put(layout.CANONICAL, canonical_digest(it.fitted).encode())
     draft.put("evidence/gate.json", msgspec.json.encode(it.gate))
     if it.monitor is not None:
         draft.put(layout.MONITOR, it.monitor)
@@ -89,17 +92,6 @@ def fill(draft: Draft, it: Registration, clock: Clock) -> Filled:
         files={},
     )
     return Filled(manifest=manifest, schema=it.schema, evaluation=it.evaluation, gate=it.gate)
-
-
-def stored_golden(folder: Path) -> Golden:
-    """The golden rows in a bundle."""
-    columns = stored_columns(pl.read_ipc(folder / layout.GOLDEN_ROWS))
-    outputs = pl.read_ipc(folder / layout.GOLDEN_OUTPUTS)
-    refused = pl.read_ipc(folder / layout.GOLDEN_REFUSED)
-    shares = outputs.drop("prediction")
-    probabilities = [list(row) for row in shares.rows()] if shares.width else None
-    answers = Answers(outputs["prediction"].to_list(), probabilities)
-    return Golden(columns, outputs.height, answers, stored_columns(refused), refused.height)
 
 
 def _put_golden(draft: Draft, golden: Golden, it: Registration) -> None:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from headrace.audit.log import AuditLog, Recorded
 from headrace.audit.signing import Signer
 from headrace.compiler.certificate import Form, certify
+from headrace.compiler.golden import stored_golden
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, to_text
 from headrace.kernel.database import Database
@@ -22,7 +23,7 @@ from headrace.kernel.places import Places
 from headrace.kernel.ports import Scorer
 from headrace.kernel.records import Certificate, Lineage, Runtime, Version
 from headrace.registry.bundles import Draft, drafting, keep
-from headrace.registry.filling import Filled, Registration, fill, stored_golden
+from headrace.registry.filling import Filled, Registration, fill
 from headrace.registry.signatures import open_trust, sign_bundle
 from headrace.runtimes.bundle import SIGNATURE, Manifest, verify_bundle
 from headrace.runtimes.opening import open_bundle

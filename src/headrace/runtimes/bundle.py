@@ -24,6 +24,7 @@ GRAPH = "compiled/graph.onnx"
 FLAT_GRAPH = "compiled/graph.ort"
 FILE_LAYOUT = "compiled/file.json"
 MONITOR = "evidence/monitor.json"
+CANONICAL = "evidence/canonical.txt"
 REPAIR = "Restore the folder from a backup, or register the version again."
 
 

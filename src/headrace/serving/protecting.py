@@ -29,6 +29,11 @@ def protected(columns: dict[str, list[Any]], rule: Rule, secret: bytes) -> dict[
     }
 
 
+def is_hash(value: Any) -> bool:
+    """Whether a value is such a hash."""
+    return isinstance(value, str) and _IS_HASH.fullmatch(value) is not None
+
+
 def hashed(value: Any, secret: bytes) -> str | None:
     """The keyed hash of one value; null, and what is such a hash already, stay."""
     if value is None or (isinstance(value, str) and _IS_HASH.fullmatch(value)):

@@ -60,6 +60,11 @@ def verify_code(folder: Path, digest: str) -> Path:
     return folder
 
 
+def source_digests(root: Path) -> dict[str, str]:
+    """The SHA-256 of each source file under `root`, by its path there."""
+    return {path.relative_to(root).as_posix(): digest_bytes(path.read_bytes()) for path in _source(root)}
+
+
 def _source(root: Path) -> list[Path]:
     found: list[Path] = []
     for folder, folders, names in os.walk(root):

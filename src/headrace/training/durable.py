@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from polars.exceptions import PanicException
 
 from headrace.kernel.errors import Fault, HeadraceError
-from headrace.training import pipeline
+from headrace.training import pipeline, prove
 from headrace.training.metrics import HIGHER_IS_BETTER, PRIMARY
 from headrace.training.pipeline import Rooms
 from headrace.training.runs import Asked
@@ -29,11 +30,21 @@ RUNS, TRIALS = "runs", "trials"
 POLL_SECONDS = 0.1
 MOST_RECOVERIES = 20
 
-STEPS: dict[str, Callable[..., dict[str, Any]]] = {
+Work = Callable[[Rooms, str, Asked, dict[str, Any]], dict[str, Any]]
+STEPS: dict[str, Work] = {
+    "snapshot": lambda rooms, run, asked, _made: pipeline.snapshot(rooms, run, asked),
     "train": pipeline.train,
     "evaluate": pipeline.evaluate,
     "register": pipeline.register,
+    "gather": prove.gather,
+    "environment": prove.environment,
+    "first": lambda rooms, run, asked, made: prove.train_again(rooms, run, asked, made, "first"),
+    "second": lambda rooms, run, asked, made: prove.train_again(rooms, run, asked, made, "second"),
+    "compare": prove.compare,
 }
+TRIAL = ("snapshot", "train", "evaluate")
+TRAINING = (*TRIAL, "register")
+PROVING = ("gather", "environment", "first", "second", "compare")
 
 
 def enqueue(file: Path, run: str, asked: Asked) -> None:
@@ -43,7 +54,7 @@ def enqueue(file: Path, run: str, asked: Asked) -> None:
     prepare(file)
     client = DBOSClient(system_database_url=_url(file), application_name=APPLICATION)
     try:
-        workflow = "sweep" if asked.kind == "sweep" else "run"
+        workflow = asked.kind if asked.kind in ("sweep", "prove") else "run"
         options: Any = {"workflow_name": workflow, "queue_name": RUNS, "workflow_id": run, "app_version": VERSION}
         client.enqueue(options, run, msgspec.json.encode(asked).decode())
     finally:
@@ -106,6 +117,7 @@ class DurableWorker:
             )
 
         workflow("run", self._run)
+        workflow("prove", self._prove)
         self._trial = workflow("trial", self._execute_trial)
         workflow("sweep", self._sweep)
         DBOS.listen_queues([RUNS, TRIALS])
@@ -130,11 +142,15 @@ class DurableWorker:
 
     def _run(self, run: str, document: str) -> dict[str, Any]:
         asked = msgspec.json.decode(document, type=Asked)
-        return self._guarded(run, lambda: self._steps(run, asked, ("train", "evaluate", "register"), {}))
+        return self._guarded(run, lambda: self._steps(run, asked, TRAINING))
+
+    def _prove(self, run: str, document: str) -> dict[str, Any]:
+        asked = msgspec.json.decode(document, type=Asked)
+        return self._guarded(run, lambda: self._steps(run, asked, PROVING))
 
     def _execute_trial(self, run: str, document: str) -> dict[str, Any]:
         asked = msgspec.json.decode(document, type=Asked)
-        return self._guarded(run, lambda: self._steps(run, asked, ("train", "evaluate"), {}))
+        return self._guarded(run, lambda: self._steps(run, asked, TRIAL))
 
     def _guarded(self, run: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         from dbos import DBOS
@@ -148,17 +164,14 @@ class DurableWorker:
     def _end(self, run: str, made: dict[str, Any]) -> None:
         self._rooms.runs.end(run, "failed" if "error" in made else "done", made.get("error"))
 
-    def _steps(self, run: str, asked: Asked, names: tuple[str, ...], made: dict[str, Any]) -> dict[str, Any]:
-        first = self._step(run, "snapshot", 0, lambda: pipeline.snapshot(self._rooms, run, asked))
-        made = {**made, **first}
-        for position, name in enumerate(names, start=1):
-            if "error" in made:
-                return made
+    def _steps(self, run: str, asked: Asked, names: tuple[str, ...]) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for position, name in enumerate(names):
             state = made
-            made = {
-                **made,
-                **self._step(run, name, position, lambda n=name, s=state: STEPS[n](self._rooms, run, asked, s)),
-            }
+            work = self._step(run, name, position, lambda n=name, s=state: STEPS[n](self._rooms, run, asked, s))
+            made = {**made, **work}
+            if "error" in made:
+                break
         return made
 
     def _step(self, run: str, name: str, position: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -174,7 +187,7 @@ class DurableWorker:
             except HeadraceError as error:
                 self._rooms.runs.fail_step(run, name, str(error))
                 return {"error": error.document()}
-            except Exception as error:
+            except (Exception, PanicException) as error:
                 fault = Fault(f"Step {name} failed: {type(error).__name__}: {error}.", todo="Please report this.")
                 self._rooms.runs.fail_step(run, name, str(fault))
                 return {"error": fault.document()}
@@ -210,7 +223,7 @@ class DurableWorker:
                 "error": Fault("Every trial of the sweep failed.", todo="See the trials: headrace runs.").document()
             }
         chosen = dict(trials)[best]
-        return self._steps(run, msgspec.structs.replace(chosen, kind="train"), ("train", "evaluate", "register"), {})
+        return self._steps(run, msgspec.structs.replace(chosen, kind="train"), TRAINING)
 
     def _best(self, trials: list[str]) -> str:
         found = [(run, self._rooms.runs.get(run).evaluation) for run in trials]

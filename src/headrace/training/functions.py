@@ -19,14 +19,19 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from headrace.compiler.canonical import canonical_digest
+from headrace.compiler.golden import answers_frame, stored_golden
 from headrace.compiler.storing import stored
 from headrace.data.frames import columns_of, frame_kind, to_polars
 from headrace.data.inference import infer_schema
 from headrace.kernel.errors import HeadraceError, InvalidProject
 from headrace.kernel.schema import Schema
+from headrace.registry.environment import loaded_distributions, record_environment
+from headrace.runtimes.bundle import read_schema
 from headrace.runtimes.frames import build_frame
 from headrace.runtimes.native import adapted
-from headrace.runtimes.reference import describe_fitted
+from headrace.runtimes.reference import ReferenceScorer, describe_fitted
+from headrace.training.evaluation import evaluate_frame
 
 FAILED = 3
 
@@ -57,6 +62,16 @@ class Trained(msgspec.Struct, frozen=True):
     classes: list[Any]
     features: list[str]
     seed_used: bool
+    needed: list[str]
+
+
+class ProveRequest(msgspec.Struct, frozen=True):
+    """Train as `training` says, then answer the golden rows of `bundle` and the rows in ``test.arrow``."""
+
+    training: TrainRequest
+    bundle: str
+    time: str | None
+    threads: int
 
 
 def load(folder: Path) -> dict[str, Any]:
@@ -73,6 +88,37 @@ def load(folder: Path) -> dict[str, Any]:
 def train(folder: Path) -> dict[str, Any]:
     """The step that trains."""
     request = msgspec.json.decode((folder / "train.json").read_bytes(), type=TrainRequest)
+    fitted, trained = _trained(folder, request)
+    (folder / "fitted.pkl").write_bytes(stored(fitted))
+    return msgspec.to_builtins(trained)
+
+
+def prove(folder: Path) -> dict[str, Any]:
+    """The step that trains once more, and answers: leaves ``answers.arrow``."""
+    request = msgspec.json.decode((folder / "prove.json").read_bytes(), type=ProveRequest)
+    began = time.monotonic()
+    fitted, trained = _trained(folder, request.training)
+    seconds = time.monotonic() - began
+    bundle = Path(request.bundle)
+    schema = read_schema(bundle)
+    scorer = ReferenceScorer(fitted, schema, trained.task, tuple(trained.classes))  # type: ignore[arg-type]
+    golden = stored_golden(bundle)
+    answers = scorer.answer(golden.columns, golden.rows)
+    answers_frame(answers, scorer.classes).write_ipc(folder / "answers.arrow")
+    test = pl.read_ipc(folder / "test.arrow")
+    found, _ = evaluate_frame(scorer, test, request.training.target, (), request.time)
+    threads = {"OMP_NUM_THREADS": str(request.threads)}
+    return {
+        "digest": canonical_digest(fitted),
+        "rows": golden.rows,
+        "seconds": seconds,
+        "features": trained.features,
+        "metrics": msgspec.to_builtins(found.metrics),
+        "environment": msgspec.to_builtins(record_environment(threads, trained.needed)),
+    }
+
+
+def _trained(folder: Path, request: TrainRequest) -> tuple[Any, Trained]:
     frame = pl.read_ipc(folder / "train.arrow")
     everything = tuple(msgspec.structs.replace(column, role="feature") for column in request.schema.columns)
     as_loaded = msgspec.structs.replace(request.schema, columns=everything)
@@ -82,8 +128,7 @@ def train(folder: Path) -> dict[str, Any]:
     fitted = adapted(_call(request.function, native, **params))
     task, classes = describe_fitted(fitted, frame[request.target].unique().to_list())
     features = _features(fitted, request.schema)
-    (folder / "fitted.pkl").write_bytes(stored(fitted))
-    return msgspec.to_builtins(Trained(task, list(classes), features, seeded))
+    return fitted, Trained(task, list(classes), features, seeded, loaded_distributions())
 
 
 def _features(fitted: Any, schema: Schema) -> list[str]:
@@ -158,7 +203,7 @@ def main(step: str, folder: Path) -> int:
     """Run one step; 0 when it is done, 3 when the project is at fault."""
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
-        made = {"load": load, "train": train}[step](folder)
+        made = {"load": load, "train": train, "prove": prove}[step](folder)
     except HeadraceError as error:
         (folder / f"{step}.error.json").write_bytes(msgspec.json.encode(error.document()))
         return FAILED

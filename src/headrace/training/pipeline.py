@@ -6,10 +6,7 @@ JSON document, kept with the run.
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +14,12 @@ from typing import Any, NamedTuple
 import msgspec
 import polars as pl
 
+from headrace.audit.signing import Signer
 from headrace.data.frames import columns_of
 from headrace.data.snapshots import Snapshots
 from headrace.data.validation import conform
-from headrace.kernel.errors import InvalidProject, NotFound, StorageUnavailable, rebuilt
+from headrace.kernel.clock import Clock
+from headrace.kernel.errors import InvalidProject, NotFound, StorageUnavailable
 from headrace.kernel.places import Places
 from headrace.kernel.ports import Answers
 from headrace.kernel.records import Evaluation, Lineage, Snapshot, Version
@@ -31,9 +30,11 @@ from headrace.registry.versions import Versions
 from headrace.runtimes.reference import ReferenceScorer
 from headrace.training.code import verify_code
 from headrace.training.evaluation import evaluate_frame, hold_out
-from headrace.training.functions import FAILED, LoadRequest, Trained, TrainRequest
+from headrace.training.functions import LoadRequest, Trained, TrainRequest
 from headrace.training.gate import check_gate
+from headrace.training.processes import Place, call_step
 from headrace.training.project import CaptureSection
+from headrace.training.proofs import Proofs
 from headrace.training.runs import Asked, Runs
 
 EXAMPLE_ROWS = 20_000
@@ -49,6 +50,9 @@ class Rooms(NamedTuple):
     versions: Versions
     runs: Runs
     profile: Profile
+    proofs: Proofs
+    signer: Signer
+    clock: Clock
 
 
 def snapshot(rooms: Rooms, run: str, asked: Asked) -> dict[str, Any]:
@@ -142,7 +146,7 @@ def register(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any]) -> dict
                 commit=asked.commit,
                 project=asked.project,
             ),
-            environment=record_environment({"OMP_NUM_THREADS": str(settings.threads)}),
+            environment=record_environment({"OMP_NUM_THREADS": str(settings.threads)}, made["trained"]["needed"]),
             evaluation=record.evaluation,
             gate=record.gate,
             monitor=(folder / "monitor.json").read_bytes(),
@@ -208,33 +212,6 @@ def _evaluate_live(rooms: Rooms, live: Version, test: pl.DataFrame, asked: Asked
 
 def _call(rooms: Rooms, folder: Path, step: str, request: Any, asked: Asked) -> dict[str, Any]:
     """Run a project's function in a process of its own, on the run's own code, with its thread count."""
-    for leftover in (f"{step}.done.json", f"{step}.error.json"):
-        (folder / leftover).unlink(missing_ok=True)
-    (folder / f"{step}.json").write_bytes(msgspec.json.encode(request))
-    threads = str(asked.policy.settings.threads)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(verify_code(rooms.places.code / asked.code, asked.code)),
-        "OMP_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONHASHSEED": "0",
-    }
-    log = folder / f"{step}.log"
-    with log.open("wb") as output:
-        command = [sys.executable, "-m", "headrace.training.functions", step, str(folder.resolve())]
-        cwd = asked.root if Path(asked.root).is_dir() else folder
-        done = subprocess.run(command, cwd=cwd, env=environment, stdout=output, stderr=output, check=False)
-    if done.returncode == FAILED:
-        raise rebuilt(msgspec.json.decode((folder / f"{step}.error.json").read_bytes()))
-    if done.returncode:
-        raise InvalidProject(
-            f"The process of step {step} ended with code {done.returncode}: {_last_line(log)}",
-            todo=f"See {log.name} in the run's folder; a killed process often means too little memory.",
-        )
-    return msgspec.json.decode((folder / f"{step}.done.json").read_bytes())
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1][-300:] if lines else "it printed nothing."
+    code = verify_code(rooms.places.code / asked.code, asked.code)
+    cwd = Path(asked.root) if Path(asked.root).is_dir() else folder
+    return call_step(folder, step, request, Place(code=code, cwd=cwd, threads=asked.policy.settings.threads))

@@ -49,7 +49,7 @@ class Runs:
             "model": asked.policy.model,
             "kind": asked.kind,
             "status": "queued",
-            "params": {**asked.policy.settings.params, **asked.params},
+            "params": asked.params if asked.kind == "prove" else {**asked.policy.settings.params, **asked.params},
             "reason": asked.reason,
             "created_by": asked.who,
             "created": to_text(self._clock()),

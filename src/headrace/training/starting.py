@@ -17,6 +17,7 @@ from headrace.kernel.digests import canonical
 from headrace.kernel.errors import InvalidInput, NotFound, StorageUnavailable
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
+from headrace.kernel.records import Version
 from headrace.registry.routing import advance_generation, publish, served
 from headrace.registry.versions import ensure_model
 from headrace.training import durable
@@ -90,6 +91,28 @@ class Starter:
             )
         policy = msgspec.convert(row.policy, Policy)
         return self._enter(Asked(policy=policy, reason=reason, who=who, code=row.code, root=row.root), run)
+
+    def prove(self, version: Version, params: dict[str, Any], who: str, reason: str) -> str:
+        """Start the proof of a version (see `prove.ProveOptions`); gives the run's id.
+
+        Raises:
+            NotFound: the version was not made by a project.
+        """
+        policy = self._policy(version.name)
+        lineage = version.lineage
+        asked = Asked(policy=policy, kind="prove", params=params, reason=reason, who=who, code=lineage.code, root="")
+        return self._enter(asked, new_id())
+
+    def _policy(self, model: str) -> Policy:
+        at = tables.models.c
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(tables.models).where(at.name == model)).first()
+        if row is None or not row.policy:
+            raise NotFound(
+                f"{model} was not made by a project, so nothing says how it was trained.",
+                todo="Put the training into a project ('headrace init DIR') and run it; that version can be proved.",
+            )
+        return msgspec.convert(row.policy, Policy)
 
     def reconcile(self) -> None:
         """Hand over again what was entered and, after a crash, not handed over."""

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "models": ("versions:models", "Look at versions", "List the models."),
     "show": ("versions:show", "Look at versions", "A model's versions, or one version with its certificate."),
     "export": ("versions:export", "Look at versions", "Write a version as a signed bundle or an MLflow model."),
+    "prove": ("proofs:prove", "Look at versions", "Make a version again from its records, and compare."),
     "certify": ("versions:certify", "Look at versions", "Run a version's parity certificate again."),
     "promote": ("versions:promote", "Serve", "Point an alias (live) at a version."),
     "rollback": ("versions:rollback", "Serve", "Point live back at the version before."),

@@ -83,10 +83,11 @@ def _milliseconds(seconds: float | None) -> str:
 
 @click.command()
 @click.argument("prediction", metavar="ID")
+@click.option("--replay", is_flag=True, help="Compute it once more; exit code 1 where it is not the same to the bit.")
 @verb
-def trace(call: Call, prediction: str) -> None:
+def trace(call: Call, prediction: str, replay: bool) -> int:
     """Everything behind one prediction: input, version, run, snapshot, code, who promoted it."""
-    found = call.workspace.trace(prediction)
+    found = call.workspace.trace(prediction, replay=replay)
 
     def show() -> None:
         rows = [
@@ -111,9 +112,14 @@ def trace(call: Call, prediction: str) -> None:
             ("promoted", f"to {p['alias']} by {p['who']} at {p['time']:%Y-%m-%d %H:%M:%S}: {p['why']}")
             for p in found["promotions"]
         ]
+        if replay:
+            again = found["replay"]
+            said = f"{again.prediction} (score {again.score})" if not again.error else again.error
+            rows.append(("computed again", f"{again.verdict}: {again.why or said}"))
         table(found["id"], ("what", ""), rows)
 
     call.answer(found, show)
+    return 1 if replay and found["replay"].verdict != "same" else 0
 
 
 @click.command()

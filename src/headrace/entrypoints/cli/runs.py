@@ -17,6 +17,11 @@ WHY = {
     "train": "fit on the rows that are not held out",
     "evaluate": "judge on the rows that it has not seen, beside the live version",
     "register": "bundle, golden rows, certificate through every form",
+    "gather": "lay out the recorded data, code and parameters",
+    "environment": "install the recorded packages anew",
+    "first": "train in a process of its own",
+    "second": "train once more",
+    "compare": "hold the answers against the version's own, and sign",
 }
 
 
@@ -58,7 +63,7 @@ def run(
     swept = {name: [_value(v) for v in value.split(",") if v] for name, value in _pairs(sweep).items()}
     run = ws.start_run(model, project=project, sweep=swept, reason=reason, **asked)
     try:
-        version = watched(ws, run)
+        version = watched(ws.wait, run)
     except KeyboardInterrupt:
         err.print(f"\nRun {run} is kept; it goes on with: headrace worker")
         return 130
@@ -68,8 +73,8 @@ def run(
     return 0 if passed else 1
 
 
-def watched(ws: Any, run: str) -> Any:
-    """Wait for a run, with a line for each step that says what it is for and what came of it; gives the version."""
+def watched(wait: Any, run: str) -> Any:
+    """Wait for a run by `wait`, with a line for each step that says what it is for and what came of it."""
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=err) as bars:
         tasks: dict[str, Any] = {}
 
@@ -81,7 +86,7 @@ def watched(ws: Any, run: str) -> Any:
                     mark = "" if step.status == "done" else "failed: "
                     bars.update(tasks[step.name], completed=1, description=f"{step.name}: {mark}{step.note[:160]}")
 
-        return ws.wait(run, progress)
+        return wait(run, progress)
 
 
 def _show_version(version: Any, run: str) -> None:

@@ -20,6 +20,7 @@ from headrace.entrypoints.cli.processes import Processes
 from headrace.entrypoints.cli.project import write_project
 from headrace.entrypoints.cli.runs import watched
 from headrace.entrypoints.demo.doors import doors, pass_through
+from headrace.entrypoints.demo.injection import tell_proof
 from headrace.entrypoints.demo.replay import MODEL, read_world
 from headrace.kernel.errors import Conflict, FellShort, MissingExtra
 from headrace.kernel.ports import Columns, Scorer
@@ -119,6 +120,7 @@ class Story:
         self.urls: dict[str, str] = {}
         self._client: subprocess.Popen[bytes] | None = None
         self._one_answer = False
+        self._unproved: list[str] = []
 
     def tell(self) -> Told:
         """All scenes, in order."""
@@ -126,6 +128,8 @@ class Story:
         first = self._make_first()
         self._open_doors()
         days = self._replay()
+        self._scene("4 The proof", "500 flights are slipped into the source; nobody says so")
+        self._unproved = tell_proof(self._ws, first, self._console)
         with self._console.status("comparing both versions on the same later flights"):
             return self._sum_up(first, days, started)
 
@@ -137,7 +141,7 @@ class Story:
         write_project(self._project, "flights")
         self._processes.start("worker")
         run = self._ws.start_run(MODEL, project=self._project, reason="the first version")
-        version = watched(self._ws, run)
+        version = watched(self._ws.wait, run)
         metric = version.metrics["roc_auc"]
         self._console.print(
             f"  {version.reference}: AUC {metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f}) on April, "
@@ -227,7 +231,7 @@ class Story:
         latencies = np.asarray([latency for day in days for latency in day["latencies"]])
         alarms = list(reversed(self._ws.windows.alarms(MODEL, 200)))
         audit = self._ws.verify_audit()
-        short = _short(first, last, alarms, audit, before, after)
+        short = _short(first, last, alarms, audit, before, after) + self._unproved
         if not self._one_answer:
             short.append("the doors do not give the same answer")
         return Told(

@@ -112,6 +112,11 @@ def _rollback(ws: Workspace, request: Request, document: Any) -> Any:
     return ws.rollback(request.path_params["model"], _object(document, why=str).get("why", "asked for"))
 
 
+def _prove(ws: Workspace, request: Request, document: Any) -> Any:
+    asked = _object(document, same_environment=bool)
+    return {"run": ws.start_proof(_reference(request), same_environment=asked.get("same_environment", False))}
+
+
 def _outcomes(ws: Workspace, _request: Request, document: Any) -> Any:
     rows = document.get("rows") if isinstance(document, dict) else document
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -127,6 +132,10 @@ def _audit(ws: Workspace, request: Request, _document: Any) -> Any:
         raise InvalidInput(f"limit is {limit!r}.", expected="a number", todo="Correct it.")
     report = ws.verify_audit() if request.query_params.get("verify") else None
     return {"entries": ws.audit(min(int(limit), 1000)), "report": report}
+
+
+def _trace(ws: Workspace, request: Request, _document: Any) -> Any:
+    return ws.trace(request.path_params["id"], replay="replay" in request.query_params)
 
 
 def _progress(ws: Workspace, request: Request, _document: Any) -> Any:
@@ -149,6 +158,8 @@ VERBS: list[tuple[str, str, Asked, Verb]] = [
     ("GET", "/api/models/{model}/versions/{n:int}", "any", lambda ws, r, _: ws.version(_reference(r))),
     ("POST", "/api/models/{model}/runs", "deploy", _start),
     ("POST", "/api/models/{model}/versions/{n:int}/certify", "deploy", lambda ws, r, _: ws.certify(_reference(r))),
+    ("POST", "/api/models/{model}/versions/{n:int}/prove", "deploy", _prove),
+    ("GET", "/api/models/{model}/versions/{n:int}/proofs", "any", lambda ws, r, _: ws.proofs(_reference(r))),
     ("POST", "/api/models/{model}/versions/{n:int}/promote", "deploy", _promote),
     ("POST", "/api/models/{model}/rollback", "deploy", _rollback),
     ("GET", "/api/models/{model}/status", "any", lambda ws, r, _: ws.status(r.path_params["model"])),
@@ -156,7 +167,12 @@ VERBS: list[tuple[str, str, Asked, Verb]] = [
     ("GET", "/api/models/{model}/windows", "any", lambda ws, r, _: ws.windows.list(r.path_params["model"])),
     ("GET", "/api/runs", "any", lambda ws, r, _: ws.runs(r.query_params.get("model"))),
     ("POST", "/api/outcomes", "predict", _outcomes),
-    ("GET", "/api/predictions/{id}", "deploy", lambda ws, r, _: ws.trace(r.path_params["id"])),
+    (
+        "GET",
+        "/api/predictions/{id}",
+        "deploy",
+        lambda ws, r, _: ws.trace(r.path_params["id"], replay="replay" in r.query_params),
+    ),
     ("GET", "/api/audit", "admin", _audit),
     ("GET", "/api/consumers", "any", lambda ws, _r, _d: ws.consumers()),
     ("GET", "/api/keys", "admin", lambda ws, _r, _d: ws.keys()),

@@ -1,0 +1,60 @@
+"""The verb that proves."""
+
+from __future__ import annotations
+
+import click
+
+from headrace.entrypoints.cli.runs import watched
+from headrace.entrypoints.cli.verb import Call, err, out, table, verb
+from headrace.kernel.records import Proof, Retraining
+
+LEVELS = {
+    "L0": "the fitted object is the same",
+    "L1": "every answer is the same to the bit",
+    "L2": "answers within 1e-9 and the same decisions",
+    "L3": "other answers, metrics within their intervals",
+    "none": "another model",
+}
+
+
+@click.command()
+@click.argument("reference", metavar="MODEL[@N]")
+@click.option("--same-environment", is_flag=True, help="With the packages that are installed here.")
+@click.option("--project", metavar="DIR", help="With what the project in DIR is now: data, code, parameters, threads.")
+@verb
+def prove(call: Call, reference: str, same_environment: bool, project: str | None) -> int:
+    """Make a version again from its recorded data, code, parameters, seed and packages, twice, and compare.
+
+    Exit code 1 where it is not the same, with the first input that is not the recorded one. A proof that is interrupted
+    goes on where it stood when the next worker starts.
+    """
+    ws = call.workspace
+    run = ws.start_proof(reference, same_environment=same_environment, project=project)
+    try:
+        proof = watched(ws.wait_proof, run)
+    except KeyboardInterrupt:
+        err.print(f"\nThe proof is kept as run {run}; it goes on with: headrace worker")
+        return 130
+    call.answer(proof, lambda: show_proof(proof))
+    return 0 if proof.passed else 1
+
+
+def show_proof(proof: Proof) -> None:
+    """A proof for people."""
+    again = "installed anew" if proof.rebuilt else "as they are here"
+    out.print(f"[bold]{proof.model}@{proof.number}: {proof.level}[/], {LEVELS[proof.level]}")
+    out.print(f"two trainings, {proof.rows:,} golden rows, packages {again}, on {proof.hardware}", markup=False)
+    rows = [(one.name, one.recorded, one.found, "same" if one.same else f"OTHER: {one.detail}") for one in proof.inputs]
+    table("what it was made of", ("input", "recorded", "found", ""), rows)
+    tries = [_training(number, one) for number, one in enumerate(proof.trainings, start=1)]
+    columns = ("training", "level", "object", "max |Δ|", "decisions flipped", "first row", "time")
+    table("made again", columns, tries)
+    if proof.diverged:
+        out.print(f"what diverged first: {proof.diverged}", markup=False)
+    for change in proof.changes:
+        out.print(f"since {proof.model}@{proof.number - 1}, {change}", markup=False)
+
+
+def _training(number: int, it: Retraining) -> tuple[object, ...]:
+    row = "" if it.row is None else it.row
+    return (number, it.level, it.digest[:12], f"{it.max_difference:.3g}", it.flipped, row, f"{it.seconds:.1f} s")
