@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from headrace import settings
 from headrace.audit.log import AuditLog
 from headrace.audit.signing import PublicKey, open_signer
 from headrace.compiler.golden import answers_frame
+from headrace.data.differences import TableDifference
 from headrace.data.frames import columns_of, to_polars
 from headrace.data.snapshots import Snapshots
 from headrace.data.validation import conform, refuse_infinite
@@ -31,6 +33,9 @@ from headrace.kernel.records import (
     AuditReport,
     Certificate,
     ConsumerTraffic,
+    Copied,
+    Freed,
+    Hold,
     KeyRecord,
     Proof,
     Run,
@@ -42,11 +47,14 @@ from headrace.monitoring.reference import build_reference
 from headrace.monitoring.replay import replay as replayed
 from headrace.monitoring.trace import trace
 from headrace.monitoring.windows import Windows
+from headrace.registry.copying import Progress as CopyProgress
+from headrace.registry.copying import copy_workspace
 from headrace.registry.exporting import export
 from headrace.registry.forms import installed_forms
 from headrace.registry.keys import Keys
 from headrace.registry.promotion import Promotions
 from headrace.registry.trusting import add_trusted
+from headrace.registry.verifying import problems_of
 from headrace.registry.versions import Versions
 from headrace.retraining.loop import Loop
 from headrace.retraining.loop import Rooms as LoopRooms
@@ -54,6 +62,7 @@ from headrace.retraining.status import loop_progress, loop_status
 from headrace.rollout.rollouts import Rollouts
 from headrace.serving.decoding import RowDecoder
 from headrace.serving.traffic import consumer_traffic, scoring_counts
+from headrace.training.collecting import OLD, Collector
 from headrace.training.comparison import Difference, compare_runs
 from headrace.training.importing import Given, is_address, register_file
 from headrace.training.leases import Leases
@@ -113,6 +122,7 @@ class Workspace:
         self.windows = Windows(self.database, self.audit_log, clock, self.tables)
         self.rollouts = Rollouts(self.database, self.audit_log, clock, self.version_store, self.promotions)
         self.key_store = Keys(places, self.database, self.audit_log, clock)
+        self.collector = Collector(places, self.audit_log, self.snapshots, clock)
         self.leases = Leases(self.database, clock)
 
     def _publish_key(self) -> None:
@@ -343,6 +353,38 @@ class Workspace:
         """Trust the bundles of another registry, whose public key is in `file`; gives the key."""
         return add_trusted(self.places, self.audit_log, Path(file), settings.who())
 
+    def garbage(self, older: timedelta = OLD) -> list[Freed]:
+        """What nothing refers to, and `gc` would free."""
+        return self.collector.plan(older)
+
+    def gc(self, older: timedelta = OLD) -> list[Freed]:
+        """Free what nothing refers to, and say what was freed."""
+        return self.collector.collect(settings.who(), older)
+
+    def verify(self) -> list[str]:
+        """What is wrong with this workspace, in words: its audit chain, every bundle, every snapshot."""
+        return problems_of(self.audit_log, self.version_store, self.snapshots)
+
+    def copy(self, target: str | Path, progress: CopyProgress | None = None) -> Copied:
+        """Copy this workspace, running or not, to a new folder, and verify the copy."""
+        return copy_workspace(self.places, Path(target).absolute(), _problems_at, progress)
+
+    def hold(self, digest: str, why: str = "asked for") -> Hold:
+        """Keep a snapshot whatever `gc` finds."""
+        return self.snapshots.hold(digest, settings.who(), why)
+
+    def release(self, digest: str) -> None:
+        """End a hold."""
+        self.snapshots.release(digest, settings.who())
+
+    def diff_data(self, first: str, second: str) -> TableDifference:
+        """What changed from one snapshot of a dataset to another."""
+        return self.snapshots.compare(first, second)
+
+    def versions_on(self, snapshot: str) -> list[str]:
+        """The versions that were trained on a snapshot."""
+        return self.version_store.of_snapshot(snapshot)
+
     def consumers(self) -> list[ConsumerTraffic]:
         """What each consumer asked of each model within a day, and its latency against its objective."""
         return consumer_traffic(self.places.scorers, self.keys())
@@ -406,6 +448,16 @@ class Workspace:
         command = [sys.executable, "-m", "headrace", "--workspace", str(self.places.root), "worker"]
         with log.open("ab") as output:
             return subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+
+
+def _problems_at(root: Path) -> list[str]:
+    """What is wrong with the workspace in a folder; its routes are published."""
+    ws = Workspace(Places(root), utc_now)
+    try:
+        ws.promotions.publish()
+        return ws.verify()
+    finally:
+        ws.close()
 
 
 def _profile(scorer: Any, training: pl.DataFrame, test: pl.DataFrame, answers: Any, asked: Asked) -> bytes:

@@ -18,7 +18,7 @@ import numpy as np
 
 _LIGHTGBM_PARAMETERS = re.compile(r"\nparameters:.*?end of parameters\n", re.DOTALL)
 _CATBOOST_MOMENTS = ("model_guid", "train_finish_time")
-IGNORED = frozenset({"n_jobs", "verbose", "_sklearn_version", "_memory", "thread_count", "nthread", "num_threads"})
+IGNORED = frozenset({"_random_seed", "n_jobs", "verbose", "_sklearn_version", "_memory", "thread_count", "nthread", "num_threads"})
 """Attributes that change nothing of the answers."""
 
 
@@ -68,7 +68,7 @@ class _Walk:
         elif isinstance(value, type | types.BuiltinFunctionType | np.ufunc):
             self._mark(getattr(value, "__qualname__", getattr(value, "__name__", "")))
         elif isinstance(value, np.random.RandomState | np.random.Generator):
-            self.add(value.get_state() if isinstance(value, np.random.RandomState) else value.bit_generator.state)
+            return  # where the draws of a training ended
         else:
             self._object(value)
 

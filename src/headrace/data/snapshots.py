@@ -13,7 +13,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from headrace.audit.log import AuditLog
-from headrace.data.differences import changed_rows, row_digests
+from headrace.data.differences import TableDifference, changed_rows, compare_tables, row_digests
 from headrace.data.digest import column_digests, table_digest
 from headrace.data.frames import storable, to_polars
 from headrace.data.inference import infer_schema
@@ -21,9 +21,9 @@ from headrace.kernel import tables
 from headrace.kernel.clock import Clock, from_text, to_text
 from headrace.kernel.database import Database
 from headrace.kernel.digests import digest_file
-from headrace.kernel.errors import NotFound, NotTrusted, StorageUnavailable
+from headrace.kernel.errors import InvalidInput, NotFound, NotTrusted, StorageUnavailable
 from headrace.kernel.identifiers import check_name, new_id
-from headrace.kernel.records import Snapshot
+from headrace.kernel.records import Hold, Snapshot
 from headrace.kernel.schema import Schema
 
 ROW = "_row"
@@ -152,6 +152,89 @@ class Snapshots:
                 f"There is no snapshot {digest!r}.", todo="See the runs and their snapshots: 'headrace runs'."
             )
         return _snapshot(row)
+
+    def only_files(self, connection: sa.Connection, dataset: str, digest: str, gone: set[str]) -> list[Path]:
+        """The files that this snapshot alone needs, once those in `gone` are not there any more."""
+        at = tables.snapshots.c
+        rows = connection.execute(sa.select(at.digest, at.table_version).where(at.dataset == dataset)).all()
+        mine = next(row.table_version for row in rows if row.digest == digest)
+        kept = {file for row in rows if row.digest not in gone for file in self._files(dataset, row.table_version)}
+        found = [path for path in sorted(self._files(dataset, mine) - kept) if path.exists()]
+        digests = self._rows_path(dataset, digest)
+        return [*found, digests] if digests.exists() else found
+
+    def orphans(self, connection: sa.Connection) -> list[Path]:
+        """Files in the tables' folders that no snapshot needs."""
+        at = tables.snapshots.c
+        kept: set[Path] = set()
+        for row in connection.execute(sa.select(at.dataset, at.digest, at.table_version)):
+            kept |= self._files(row.dataset, row.table_version) | {self._rows_path(row.dataset, row.digest)}
+        there = [*self._folder.glob("*/*.parquet"), *self._folder.glob(".*.rows/*.npy")]
+        return sorted(set(there) - kept)
+
+    def _files(self, dataset: str, version: int) -> set[Path]:
+        folder = self._folder / dataset
+        try:
+            table = deltalake.DeltaTable(str(folder), version=version)
+        except (deltalake.exceptions.DeltaError, OSError):
+            return set()
+        return {folder / name for name in pl.DataFrame(table.get_add_actions())["path"].to_list()}
+
+    def forget(self, connection: sa.Connection, dataset: str, digest: str) -> None:
+        """Take a snapshot out of the list, within a transaction of the caller, who removes its files."""
+        at = tables.snapshots.c
+        connection.execute(tables.snapshots.delete().where(at.dataset == dataset, at.digest == digest))
+
+    def compare(self, first: str, second: str) -> TableDifference:
+        """What changed from one snapshot (the beginning of its digest) to another.
+
+        Raises:
+            NotFound: one of them is not there.
+            InvalidInput: they are of two datasets.
+        """
+        before, after = self.get(first), self.get(second)
+        if before.dataset != after.dataset:
+            raise InvalidInput(
+                f"One is of {before.dataset}, the other of {after.dataset}.",
+                expected="two snapshots of one dataset",
+                todo="See 'headrace data list'.",
+            )
+        keys = [column.name for column in after.schema.having("key")]
+        return compare_tables(self.read(before), self.read(after), keys)
+
+    def hold(self, digest: str, who: str, why: str) -> Hold:
+        """Keep a snapshot (its digest, or the beginning of one) until it is released.
+
+        Raises:
+            NotFound: there is none.
+        """
+        snapshot = self.get(digest)
+        held = Hold(subject=snapshot.digest, who=who, why=why, created=self._clock())
+        row = {**msgspec.to_builtins(held), "created": to_text(held.created)}
+        with self._audit.change() as change:
+            change.connection.execute(tables.holds.delete().where(tables.holds.c.subject == held.subject))
+            change.connection.execute(tables.holds.insert().values(row))
+            change.entry(who, "hold", snapshot.dataset, snapshot=snapshot.digest, why=why)
+        return held
+
+    def release(self, digest: str, who: str) -> None:
+        """End a hold.
+
+        Raises:
+            NotFound: nobody holds such a snapshot.
+        """
+        snapshot = self.get(digest)
+        with self._audit.change() as change:
+            gone = change.connection.execute(tables.holds.delete().where(tables.holds.c.subject == snapshot.digest))
+            if not gone.rowcount:
+                raise NotFound(f"Nobody holds the snapshot {digest!r}.", todo="See 'headrace data'.")
+            change.entry(who, "release", snapshot.dataset, snapshot=snapshot.digest)
+
+    def holds(self) -> list[Hold]:
+        """What is held."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(tables.holds).order_by(tables.holds.c.created)).mappings().all()
+        return [Hold(**{**row, "created": from_text(row["created"])}) for row in rows]
 
     def _find(self, dataset: str, digest: str, schema: Schema) -> Snapshot | None:
         at = tables.snapshots.c

@@ -77,6 +77,11 @@ class Places(NamedTuple):
         return self.root / "staging"
 
     @property
+    def trash(self) -> Path:
+        """What is being removed; it may go at any time."""
+        return self.root / "trash"
+
+    @property
     def code(self) -> Path:
         """A folder for each state of a project's source, named by its digest."""
         return self.root / "code"

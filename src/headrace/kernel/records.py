@@ -346,6 +346,33 @@ class ScoringCounts(Record, frozen=True, kw_only=True):
     errors: dict[str, int]
 
 
+class Freed(Record, frozen=True, kw_only=True):
+    """Something that nothing refers to: `paths` of the workspace that hold `size` bytes."""
+
+    kind: str
+    name: str
+    why: str
+    size: int
+    paths: tuple[str, ...]
+
+
+class Copied(Record, frozen=True, kw_only=True):
+    """A copy of a workspace: how many files of how many bytes, beside its databases."""
+
+    files: int
+    size: int
+    folder: str
+
+
+class Hold(Record, frozen=True, kw_only=True):
+    """A snapshot's digest, or a source's, that must stay: who said so, and why."""
+
+    subject: str
+    who: str
+    why: str
+    created: datetime
+
+
 class AuditEntry(Record, frozen=True, kw_only=True):
     """One link of the audit chain; `hash` covers everything before it, `signature` covers `hash`."""
 

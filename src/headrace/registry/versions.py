@@ -174,6 +174,13 @@ class Versions:
         with self._database.read() as connection:
             return _load(connection, query if before is None else query.where(at.number < before))
 
+    def of_snapshot(self, snapshot: str) -> list[str]:
+        """The versions whose runs trained on a snapshot, in the order of their names."""
+        at, run = tables.versions.c, tables.runs.c
+        query = sa.select(at.model, at.number).join(tables.runs, run.id == at.run).where(run.snapshot == snapshot)
+        with self._database.read() as connection:
+            return [f"{row.model}@{row.number}" for row in connection.execute(query.order_by(at.model, at.number))]
+
     def models(self) -> list[str]:
         """The names of all models, in order."""
         with self._database.read() as connection:

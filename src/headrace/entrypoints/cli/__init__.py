@@ -33,9 +33,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "status": ("loop:status", "Watch", "The loop of a model as it stands."),
     "trace": ("loop:trace", "Watch", "Everything behind one prediction."),
     "audit": ("loop:audit", "Watch", "The audit log; --verify walks the chain."),
+    "gc": ("keeping:gc", "Keep", "Free what nothing refers to."),
+    "workspace": ("keeping:workspace", "Keep", "Copy, back up, restore and verify a whole workspace."),
+    "data": ("data:data", "Keep", "Snapshots of datasets: list, compare, pin."),
     "completion": ("completion:completion", "Start here", "Print the shell completion for bash, zsh or fish."),
 }
-GROUPS = ("Start here", "Make versions", "Look at versions", "Serve", "Watch")
+GROUPS = ("Start here", "Make versions", "Look at versions", "Serve", "Watch", "Keep")
 
 
 class Verbs(click.Group):
