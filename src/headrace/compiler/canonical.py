@@ -18,7 +18,20 @@ import numpy as np
 
 _LIGHTGBM_PARAMETERS = re.compile(r"\nparameters:.*?end of parameters\n", re.DOTALL)
 _CATBOOST_MOMENTS = ("model_guid", "train_finish_time")
-IGNORED = frozenset({"_random_seed", "n_jobs", "verbose", "_sklearn_version", "_memory", "thread_count", "nthread", "num_threads"})
+IGNORED = frozenset(
+    {
+        "_memory",
+        "_random_seed",
+        "_sklearn_version",
+        "n_jobs",
+        "n_threads",
+        "nthread",
+        "num_threads",
+        "random_state",
+        "thread_count",
+        "verbose",
+    }
+)
 """Attributes that change nothing of the answers."""
 
 

@@ -1,12 +1,9 @@
-"""The composition root: it wires the rooms of one workspace and gives each verb its way in."""
+"""The verbs of a workspace: each is a line or two over the rooms."""
 
 from __future__ import annotations
 
-import errno
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -16,16 +13,13 @@ import msgspec
 import polars as pl
 
 from headrace import settings
-from headrace.audit.log import AuditLog
-from headrace.audit.signing import PublicKey, open_signer
+from headrace.audit.signing import PublicKey
 from headrace.compiler.golden import answers_frame
 from headrace.data.differences import TableDifference
 from headrace.data.frames import columns_of, to_polars
-from headrace.data.snapshots import Snapshots
 from headrace.data.validation import conform, refuse_infinite
-from headrace.kernel.clock import Clock, utc_now
-from headrace.kernel.database import open_database
-from headrace.kernel.errors import RunFailed, StorageUnavailable, Unavailable, rebuilt
+from headrace.kernel.clock import utc_now
+from headrace.kernel.errors import rebuilt
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
 from headrace.kernel.records import (
@@ -42,100 +36,30 @@ from headrace.kernel.records import (
     ScoringCounts,
     Version,
 )
-from headrace.monitoring.predictions import Tables
-from headrace.monitoring.reference import build_reference
 from headrace.monitoring.replay import replay as replayed
 from headrace.monitoring.trace import trace
-from headrace.monitoring.windows import Windows
 from headrace.registry.copying import Progress as CopyProgress
 from headrace.registry.copying import copy_workspace
 from headrace.registry.exporting import export
-from headrace.registry.forms import installed_forms
-from headrace.registry.keys import Keys
-from headrace.registry.promotion import Promotions
 from headrace.registry.trusting import add_trusted
 from headrace.registry.verifying import problems_of
-from headrace.registry.versions import Versions
-from headrace.retraining.loop import Loop
-from headrace.retraining.loop import Rooms as LoopRooms
 from headrace.retraining.status import loop_progress, loop_status
-from headrace.rollout.rollouts import Rollouts
 from headrace.serving.decoding import RowDecoder
 from headrace.serving.traffic import consumer_traffic, scoring_counts
-from headrace.training.collecting import OLD, Collector
+from headrace.training.collecting import OLD
 from headrace.training.comparison import Difference, compare_runs
 from headrace.training.importing import Given, is_address, register_file
-from headrace.training.leases import Leases
-from headrace.training.pipeline import Rooms as PipelineRooms
-from headrace.training.proofs import Proofs
 from headrace.training.prove import recorded
 from headrace.training.registering import register_fitted
-from headrace.training.runs import Asked, Runs
-from headrace.training.starting import Starter
+from headrace.workspace.wiring import Rooms
 
 Progress = Callable[[Run], None]
 POLL_SECONDS = 0.1
 MOST_STARTS = 3
 
 
-def open(url: str | Path | None = None, *, clock: Clock = utc_now) -> Workspace:  # noqa: A001
-    """The workspace in a folder, made where there is none; by default ``./.headrace`` or ``HEADRACE_WORKSPACE``.
-
-    Raises:
-        StorageUnavailable: the folder cannot be made or written.
-        WorkspaceTooNew: a later Headrace wrote it.
-    """
-    root = settings.workspace_folder(url).absolute()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        probe = root / f".probe-{time.monotonic_ns()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        full = error.errno == errno.ENOSPC
-        raise StorageUnavailable(
-            f"The workspace {root} cannot be written: {error.strerror}.",
-            todo="Free some room on the disk."
-            if full
-            else "Give write permission, or name another folder with --workspace.",
-        ) from error
-    return Workspace(Places(root), clock)
-
-
-class Workspace:
+class Workspace(Rooms):
     """One workspace. See the verbs in the README; each says what it raises in its own room."""
-
-    def __init__(self, places: Places, clock: Clock) -> None:
-        self.places = places
-        self.clock = clock
-        self.database = open_database(places.database)
-        self.audit_log = AuditLog(self.database, open_signer(places.audit_key), places.audit_head, clock)
-        self.snapshots = Snapshots(places.datasets, self.database, self.audit_log, clock)
-        self.signer = open_signer(places.signing_key)
-        self.version_store = Versions(places, self.database, self.audit_log, clock, installed_forms, self.signer)
-        self._publish_key()
-        self.promotions = Promotions(places, self.database, self.audit_log, clock, self.version_store)
-        self.run_store = Runs(self.database, self.audit_log, clock)
-        self.starter = Starter(places, self.database, self.audit_log, clock, self.run_store)
-        self.proof_store = Proofs(self.database, self.audit_log)
-        self.tables = Tables(places, clock)
-        self.windows = Windows(self.database, self.audit_log, clock, self.tables)
-        self.rollouts = Rollouts(self.database, self.audit_log, clock, self.version_store, self.promotions)
-        self.key_store = Keys(places, self.database, self.audit_log, clock)
-        self.collector = Collector(places, self.audit_log, self.snapshots, clock)
-        self.leases = Leases(self.database, clock)
-
-    def _publish_key(self) -> None:
-        """Write the public half of the signing key, once what an earlier Headrace registered here is signed."""
-        if not self.places.signing_public.exists():
-            self.version_store.sign_earlier()
-            draft = self.places.signing_public.with_name(f"signing.{new_id()}")
-            draft.write_bytes(self.signer.public.pem)
-            draft.replace(self.places.signing_public)
-
-    def close(self) -> None:
-        """Close the database."""
-        self.database.close()
 
     def run(
         self,
@@ -169,7 +93,7 @@ class Workspace:
 
     def wait(self, run: str, progress: Progress | None = None) -> Version:
         """Wait for a run to end; its version, or RunFailed (or what the project did wrong)."""
-        return self._ended(self._waited(run, progress))
+        return self.ended(self.waited(run, progress))
 
     def prove(
         self,
@@ -206,7 +130,7 @@ class Workspace:
 
     def wait_proof(self, run: str, progress: Progress | None = None) -> Proof:
         """Wait for a proof to end."""
-        found = self._waited(run, progress)
+        found = self.waited(run, progress)
         if found.error is not None:
             raise rebuilt(found.error)
         return self.proof_store.get(run)
@@ -215,29 +139,6 @@ class Workspace:
         """The newest proofs of a version first."""
         version = self.version(reference)
         return self.proof_store.list(version.name, version.number)
-
-    def _waited(self, run: str, progress: Progress | None) -> Run:
-        worker = None if self.leases.living() else self._start_worker()
-        starts = 1
-        try:
-            while True:
-                found = self.run_store.get(run)
-                if progress is not None:
-                    progress(found)
-                if found.status not in ("queued", "running"):
-                    return found
-                if worker is not None and worker.poll() is not None and not self.leases.living():
-                    if starts == MOST_STARTS:
-                        raise Unavailable(
-                            f"The worker ended {starts} times without finishing run {run}.",
-                            todo=f"See {self.places.logs / 'worker.log'}; the run goes on with 'headrace worker'.",
-                        )
-                    worker, starts = self._start_worker(), starts + 1
-                time.sleep(POLL_SECONDS)
-        finally:
-            if worker is not None:
-                worker.terminate()
-                worker.wait()
 
     def register(
         self,
@@ -401,53 +302,8 @@ class Workspace:
         """Two runs or versions side by side."""
         return compare_runs(self._run_of(first), self._run_of(second))
 
-    def loop_rooms(self) -> LoopRooms:
-        """What the loop of this workspace works with."""
-        return LoopRooms(
-            self.places,
-            self.database,
-            self.version_store,
-            self.promotions,
-            self.tables,
-            self.windows,
-            self.rollouts,
-            self.run_store,
-            lambda model, reason, who, run: self.starter.again(model, reason, who, run),
-        )
-
-    def loop(self) -> Loop:
-        """The loop of this workspace, for a worker."""
-        return Loop(self.loop_rooms(), self.clock)
-
-    def pipeline_rooms(self) -> PipelineRooms:
-        """What the steps of a run work with."""
-        return PipelineRooms(
-            self.places,
-            self.snapshots,
-            self.version_store,
-            self.run_store,
-            _profile,
-            self.proof_store,
-            self.signer,
-            self.clock,
-        )
-
     def _run_of(self, name: str) -> Run:
         return self.run_store.get(self.version(name).lineage.run if "@" in name else name)
-
-    def _ended(self, run: Run) -> Version:
-        if run.status == "done" and run.version is not None:
-            return self.version(f"{run.model}@{run.version}")
-        if run.error is not None:
-            raise rebuilt(run.error)
-        raise RunFailed(f"Run {run.id} ended as {run.status}.", todo=f"See 'headrace runs {run.model}'.")
-
-    def _start_worker(self) -> subprocess.Popen[bytes]:
-        self.places.logs.mkdir(exist_ok=True)
-        log = self.places.logs / "worker.log"
-        command = [sys.executable, "-m", "headrace", "--workspace", str(self.places.root), "worker"]
-        with log.open("ab") as output:
-            return subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
 
 
 def _problems_at(root: Path) -> list[str]:
@@ -458,9 +314,3 @@ def _problems_at(root: Path) -> list[str]:
         return ws.verify()
     finally:
         ws.close()
-
-
-def _profile(scorer: Any, training: pl.DataFrame, test: pl.DataFrame, answers: Any, asked: Asked) -> bytes:
-    section, dataset = asked.policy.settings, asked.policy.dataset
-    reference = build_reference(scorer, training, test, answers, section.target, dataset.time, section.monitor.window)
-    return msgspec.json.encode(reference)

@@ -1,0 +1,155 @@
+"""How the rooms of one workspace are wired."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from headrace.audit.log import AuditLog
+from headrace.audit.signing import open_signer
+from headrace.data.snapshots import Snapshots
+from headrace.kernel.clock import Clock
+from headrace.kernel.database import open_database
+from headrace.kernel.errors import RunFailed, Unavailable, rebuilt
+from headrace.kernel.identifiers import new_id
+from headrace.kernel.places import Places
+from headrace.kernel.records import (
+    Run,
+    Version,
+)
+from headrace.monitoring.predictions import Tables
+from headrace.monitoring.reference import build_reference
+from headrace.monitoring.windows import Windows
+from headrace.registry.forms import installed_forms
+from headrace.registry.keys import Keys
+from headrace.registry.promotion import Promotions
+from headrace.registry.versions import Versions
+from headrace.retraining.loop import Loop
+from headrace.retraining.loop import Rooms as LoopRooms
+from headrace.rollout.rollouts import Rollouts
+from headrace.training.collecting import Collector
+from headrace.training.leases import Leases
+from headrace.training.pipeline import Rooms as PipelineRooms
+from headrace.training.proofs import Proofs
+from headrace.training.runs import Asked, Runs
+from headrace.training.starting import Starter
+
+Progress = Callable[[Run], None]
+POLL_SECONDS = 0.1
+MOST_STARTS = 3
+
+
+class Rooms:
+    """The rooms of one workspace, each with what it needs."""
+
+    def __init__(self, places: Places, clock: Clock) -> None:
+        self.places = places
+        self.clock = clock
+        self.database = open_database(places.database)
+        self.audit_log = AuditLog(self.database, open_signer(places.audit_key), places.audit_head, clock)
+        self.snapshots = Snapshots(places.datasets, self.database, self.audit_log, clock)
+        self.signer = open_signer(places.signing_key)
+        self.version_store = Versions(places, self.database, self.audit_log, clock, installed_forms, self.signer)
+        self._publish_key()
+        self.promotions = Promotions(places, self.database, self.audit_log, clock, self.version_store)
+        self.run_store = Runs(self.database, self.audit_log, clock)
+        self.starter = Starter(places, self.database, self.audit_log, clock, self.run_store)
+        self.proof_store = Proofs(self.database, self.audit_log)
+        self.tables = Tables(places, clock)
+        self.windows = Windows(self.database, self.audit_log, clock, self.tables)
+        self.rollouts = Rollouts(self.database, self.audit_log, clock, self.version_store, self.promotions)
+        self.key_store = Keys(places, self.database, self.audit_log, clock)
+        self.collector = Collector(places, self.audit_log, self.snapshots, clock)
+        self.leases = Leases(self.database, clock)
+
+    def _publish_key(self) -> None:
+        """Write the public half of the signing key, once what an earlier Headrace registered here is signed."""
+        if not self.places.signing_public.exists():
+            self.version_store.sign_earlier()
+            draft = self.places.signing_public.with_name(f"signing.{new_id()}")
+            draft.write_bytes(self.signer.public.pem)
+            draft.replace(self.places.signing_public)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def loop_rooms(self) -> LoopRooms:
+        """What the loop of this workspace works with."""
+        return LoopRooms(
+            self.places,
+            self.database,
+            self.version_store,
+            self.promotions,
+            self.tables,
+            self.windows,
+            self.rollouts,
+            self.run_store,
+            lambda model, reason, who, run: self.starter.again(model, reason, who, run),
+        )
+
+    def loop(self) -> Loop:
+        """The loop of this workspace, for a worker."""
+        return Loop(self.loop_rooms(), self.clock)
+
+    def pipeline_rooms(self) -> PipelineRooms:
+        """What the steps of a run work with."""
+        return PipelineRooms(
+            self.places,
+            self.snapshots,
+            self.version_store,
+            self.run_store,
+            _profile,
+            self.proof_store,
+            self.signer,
+            self.clock,
+        )
+
+    def ended(self, run: Run) -> Version:
+        if run.status == "done" and run.version is not None:
+            return self.version(f"{run.model}@{run.version}")
+        if run.error is not None:
+            raise rebuilt(run.error)
+        raise RunFailed(f"Run {run.id} ended as {run.status}.", todo=f"See 'headrace runs {run.model}'.")
+
+    def waited(self, run: str, progress: Progress | None) -> Run:
+        worker = None if self.leases.living() else self._start_worker()
+        starts = 1
+        try:
+            while True:
+                found = self.run_store.get(run)
+                if progress is not None:
+                    progress(found)
+                if found.status not in ("queued", "running"):
+                    return found
+                if worker is not None and worker.poll() is not None and not self.leases.living():
+                    if starts == MOST_STARTS:
+                        raise Unavailable(
+                            f"The worker ended {starts} times without finishing run {run}.",
+                            todo=f"See {self.places.logs / 'worker.log'}; the run goes on with 'headrace worker'.",
+                        )
+                    worker, starts = self._start_worker(), starts + 1
+                time.sleep(POLL_SECONDS)
+        finally:
+            if worker is not None:
+                worker.terminate()
+                worker.wait()
+
+    def _start_worker(self) -> subprocess.Popen[bytes]:
+        self.places.logs.mkdir(exist_ok=True)
+        log = self.places.logs / "worker.log"
+        command = [sys.executable, "-m", "headrace", "--workspace", str(self.places.root), "worker"]
+        with log.open("ab") as output:
+            return subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+
+
+def _profile(scorer: Any, training: pl.DataFrame, test: pl.DataFrame, answers: Any, asked: Asked) -> bytes:
+    section, dataset = asked.policy.settings, asked.policy.dataset
+    reference = build_reference(scorer, training, test, answers, section.target, dataset.time, section.monitor.window)
+    return msgspec.json.encode(reference)
