@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,9 +52,22 @@ def read(setting: Setting) -> str:
     return os.environ.get(setting.variable) or setting.default
 
 
+_acting: ContextVar[str] = ContextVar("acting", default="")
+
+
+@contextmanager
+def acting(name: str) -> Iterator[None]:
+    """Let changes in the block be made by `name`, the consumer whose key a request showed; empty changes nothing."""
+    token = _acting.set(name or _acting.get())
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
 def who() -> str:
     """Who makes changes."""
-    named = read(WHO)
+    named = _acting.get() or read(WHO)
     if named:
         return named
     try:

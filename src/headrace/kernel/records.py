@@ -167,16 +167,18 @@ class Retraining(Record, frozen=True, kw_only=True):
 class Proof(Record, frozen=True, kw_only=True):
     """How far a version can be made again from its records. `level` is that of the worse of two trainings.
 
-    L0: the fitted object is the same; L1: the same bits of every answer; L2: |Δ| ≤ 1e-9 · max(1, |answer|) and the same
-    decisions; L3: only the metrics are within their intervals. `repeats`: the two trainings gave the same object.
-    `diverged` names the first input that is not the recorded one; `changes` says what is otherwise than in the version
-    before. `statement` is the signed provenance (DSSE around in-toto, SLSA provenance 1).
+    L0: the fitted object is the same; L1: the same bits of every answer; L2: |Δ| ≤ 1e-9 · max(1, |answer|) and the
+    same decisions; L3: only the metrics are within their intervals. `repeats`: the two trainings gave the same object.
+    `against` is the project with which it was made again, empty where it was from its records alone. `diverged` names
+    the first input that is not the recorded one; `changes` says what is otherwise than in the version before.
+    `statement` is the signed provenance (DSSE around in-toto, SLSA provenance 1).
     """
 
     id: str
     model: str
     number: int
     level: Level
+    against: str = ""
     rows: int
     repeats: bool
     rebuilt: bool
@@ -362,6 +364,20 @@ class Copied(Record, frozen=True, kw_only=True):
     files: int
     size: int
     folder: str
+
+
+class Approval(Record, frozen=True, kw_only=True):
+    """A request that a version may become live; `approved_by` is empty while it waits, `word` is what was said."""
+
+    id: str
+    model: str
+    number: int
+    asked_by: str
+    asked: datetime
+    why: str
+    approved_by: str = ""
+    approved: datetime | None = None
+    word: str = ""
 
 
 class Hold(Record, frozen=True, kw_only=True):

@@ -245,3 +245,18 @@ holds = Table(
     Column("why", Text, nullable=False),
     Column("created", String, nullable=False),
 )
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("model", String, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("asked_by", String, nullable=False),
+    Column("asked", String, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("approved_by", String, nullable=False),
+    Column("approved", String, nullable=False),
+    Column("word", Text, nullable=False),
+    Index("approvals_by_version", "model", "number"),
+)

@@ -10,18 +10,31 @@ from headrace.audit.log import AuditLog, Recorded
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, from_text, to_text
 from headrace.kernel.database import Database
-from headrace.kernel.errors import CertificateFailed, Conflict, GateFailed
+from headrace.kernel.errors import CertificateFailed, Conflict, GateFailed, Refused
 from headrace.kernel.identifiers import check_name, new_id, parse_reference
 from headrace.kernel.places import Places
 from headrace.kernel.records import Promotion, Version
+from headrace.registry.approvals import Approvals
 from headrace.registry.routing import advance_generation, publish
 from headrace.registry.versions import Versions
+
+POLICY = "policy"
+"""Who asks where a worker acts by a project's policy."""
 
 
 class Promotions:
     """The aliases of a workspace and their history."""
 
-    def __init__(self, places: Places, database: Database, audit: AuditLog, clock: Clock, versions: Versions) -> None:
+    def __init__(
+        self,
+        places: Places,
+        database: Database,
+        audit: AuditLog,
+        clock: Clock,
+        versions: Versions,
+        approvals: Approvals,
+    ) -> None:
+        self.approvals = approvals
         self._places = places
         self._database = database
         self._audit = audit
@@ -37,16 +50,52 @@ class Promotions:
             NotFound: there is no such version.
             GateFailed, CertificateFailed: it is not fit to serve; nothing was changed.
             Conflict: somebody else moved the alias meanwhile; nothing was changed.
+            Refused: its project asks for another person's approval, which is asked for by this.
         """
         check_name(alias, "alias")
         moves = self._moves(reference, alias)
         version = self._versions.get(reference)
         _fit(version)
+        evidence = {**(evidence or {}), **self._approved(version, alias, who, why)}
         with self._audit.change() as change:
             _still(change.connection, version.name, alias, moves)
-            self.move(change, version, alias, who, why, evidence or {})
+            self.move(change, version, alias, who, why, evidence)
         publish(self._database, self._places.routes)
         return self._versions.get(version.reference)
+
+    def approve(self, reference: str, who: str, word: str) -> Version:
+        """Approve a version that waits, and make it live for the one who asked; the policy's own are rolled out by it.
+
+        Raises:
+            NotFound: nobody asked.
+            Refused: the one who asked may not approve.
+        """
+        version = self._versions.get(reference)
+        approval = self.approvals.approve(version, who, word)
+        if approval.asked_by == POLICY or "live" in version.aliases:
+            return version
+        return self.promote(version.reference, "live", approval.asked_by, approval.why)
+
+    def _approved(self, version: Version, alias: str, who: str, why: str) -> dict[str, Any]:
+        """Whose approval a version has, where its project asks for one.
+
+        Raises:
+            Refused: nobody's yet; it was asked for.
+        """
+        if alias != "live" or not self.approvals.required(version.name):
+            return {}
+        moved_before = any(p.number == version.number for p in self.history(version.name))
+        approval = self.approvals.of(version)
+        if approval is not None and approval.approved_by:
+            return {"approved_by": approval.approved_by, "word": approval.word}
+        if moved_before:
+            return {"approved_by": "it was live before"}
+        approval = self.approvals.ask(version, who, why)
+        raise Refused(
+            f"{version.reference} waits for another person's approval, which {approval.asked_by} asked for.",
+            expected=f"somebody else than {approval.asked_by} to approve it",
+            todo=f"They see 'headrace evidence {version.reference}' and say 'headrace approve {version.reference}'.",
+        )
 
     def _moves(self, reference: str, alias: str) -> int:
         """How often an alias was moved so far, by which a later move is told."""

@@ -216,6 +216,10 @@ class Loop:
             return connection.execute(query).first() is None
 
     def _roll_out(self, version: Version, run: Run, section: ModelSection) -> None:
+        if section.require_approval:
+            approval = self._rooms.promotions.approvals.ask(version, WHO, run.reason)
+            if not approval.approved_by:
+                return
         live = self._live(version.name)
         if live is None or live > version.number or self._rooms.rollouts.running(version.name):
             return

@@ -93,9 +93,17 @@ class CaptureSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     hash: tuple[str, ...] = ()
 
 
+class OwnersSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``owners`` of a model: who answers for its accuracy and stability, who for its speed and interfaces."""
+
+    accuracy: str = ""
+    speed: str = ""
+
+
 class ModelSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[model.NAME]``. `gate` maps metrics to rules; its `slices` name columns to evaluate apart. `answer` is what
-    clients of other protocols get from a classifier: its label, or the probabilities."""
+    clients of other protocols get from a classifier: its label, or the probabilities. `purpose` says what the model is
+    for. With `require_approval` a promotion waits for another person's word."""
 
     dataset: str
     target: str
@@ -111,6 +119,9 @@ class ModelSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     retrain: RetrainSection = RetrainSection()
     capture: CaptureSection = CaptureSection()
     answer: AnswerKind = "prediction"
+    purpose: str = ""
+    owners: OwnersSection = OwnersSection()
+    require_approval: bool = False
 
 
 class Policy(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

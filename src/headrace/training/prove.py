@@ -23,6 +23,7 @@ from headrace.kernel.ports import Answers
 from headrace.kernel.records import Level, Metric, Proof, ProofInput, Retraining, Snapshot, Version
 from headrace.kernel.schema import Schema
 from headrace.registry.environment import Environment
+from headrace.registry.evidence.provenance import statement_of
 from headrace.runtimes.bundle import CANONICAL, MANIFEST, Manifest
 from headrace.training.code import source_digests
 from headrace.training.evaluation import hold_out
@@ -30,7 +31,6 @@ from headrace.training.functions import LoadRequest, ProveRequest, TrainRequest
 from headrace.training.pipeline import Rooms
 from headrace.training.processes import Place, call_step
 from headrace.training.project import FILE, Policy, decode_project, read_project
-from headrace.training.provenance import statement_of
 from headrace.training.rebuilding import own_source, rebuilt_python
 from headrace.training.runs import Asked
 
@@ -276,6 +276,7 @@ def compare(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any]) -> dict[
         model=it.version.name,
         number=it.version.number,
         level=worst,
+        against=options.project,
         rows=stored_golden(it.folder).rows,
         repeats=repeats,
         rebuilt=bool(made["python"]),

@@ -23,6 +23,7 @@ from headrace.kernel.errors import rebuilt
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
 from headrace.kernel.records import (
+    Approval,
     AuditEntry,
     AuditReport,
     Certificate,
@@ -43,6 +44,7 @@ from headrace.registry.copying import copy_workspace
 from headrace.registry.exporting import export
 from headrace.registry.trusting import add_trusted
 from headrace.registry.verifying import problems_of
+from headrace.retraining.showing import evidence
 from headrace.retraining.status import loop_progress, loop_status
 from headrace.serving.decoding import RowDecoder
 from headrace.serving.traffic import consumer_traffic, scoring_counts
@@ -189,6 +191,14 @@ class Workspace(Rooms):
         """Point an alias at a version that passed its gate and its certificate."""
         return self.promotions.promote(reference, alias, settings.who(), why)
 
+    def approve(self, reference: str, word: str = "") -> Version:
+        """Approve a version that another person asked to make live; it becomes live."""
+        return self.promotions.approve(reference, settings.who(), word)
+
+    def approvals_waiting(self) -> list[Approval]:
+        """The requests for approval that wait."""
+        return self.approvals.list(pending=True)
+
     def rollback(self, model: str, why: str = "asked for") -> Version:
         """Point `live` back at the version before."""
         return self.promotions.rollback(model, settings.who(), why)
@@ -285,6 +295,10 @@ class Workspace(Rooms):
     def versions_on(self, snapshot: str) -> list[str]:
         """The versions that were trained on a snapshot."""
         return self.version_store.of_snapshot(snapshot)
+
+    def evidence(self, reference: str) -> dict[str, str]:
+        """What a version shows for itself, as files by name: card, bill of materials, provenance, scores, proofs."""
+        return evidence(self.loop_rooms(), self.proof_store, self.signer, self.version(reference).reference)
 
     def consumers(self) -> list[ConsumerTraffic]:
         """What each consumer asked of each model within a day, and its latency against its objective."""

@@ -26,6 +26,7 @@ from headrace.kernel.records import (
 from headrace.monitoring.predictions import Tables
 from headrace.monitoring.reference import build_reference
 from headrace.monitoring.windows import Windows
+from headrace.registry.approvals import Approvals
 from headrace.registry.forms import installed_forms
 from headrace.registry.keys import Keys
 from headrace.registry.promotion import Promotions
@@ -57,7 +58,8 @@ class Rooms:
         self.signer = open_signer(places.signing_key)
         self.version_store = Versions(places, self.database, self.audit_log, clock, installed_forms, self.signer)
         self._publish_key()
-        self.promotions = Promotions(places, self.database, self.audit_log, clock, self.version_store)
+        self.approvals = Approvals(self.database, self.audit_log, clock)
+        self.promotions = Promotions(places, self.database, self.audit_log, clock, self.version_store, self.approvals)
         self.run_store = Runs(self.database, self.audit_log, clock)
         self.starter = Starter(places, self.database, self.audit_log, clock, self.run_store)
         self.proof_store = Proofs(self.database, self.audit_log)

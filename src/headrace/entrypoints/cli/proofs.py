@@ -1,11 +1,14 @@
-"""The verb that proves."""
+"""Verbs that prove, and show what was proved."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
 from headrace.entrypoints.cli.runs import watched
 from headrace.entrypoints.cli.verb import Call, err, out, table, verb
+from headrace.kernel.errors import Conflict
 from headrace.kernel.records import Proof, Retraining
 
 LEVELS = {
@@ -58,3 +61,27 @@ def show_proof(proof: Proof) -> None:
 def _training(number: int, it: Retraining) -> tuple[object, ...]:
     row = "" if it.row is None else it.row
     return (number, it.level, it.digest[:12], f"{it.max_difference:.3g}", it.flipped, row, f"{it.seconds:.1f} s")
+
+
+@click.command()
+@click.argument("reference", metavar="MODEL[@N]")
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@verb
+def evidence(call: Call, reference: str, folder: Path | None) -> None:
+    """Write what a version shows for itself to FOLDER, or print its hand-off sheet.
+
+    Model card (Hugging Face), bill of materials (CycloneDX), signed provenance (SLSA in in-toto), ML Test Score,
+    hand-off sheet, metrics, gate, certificate, proofs and promotions.
+    """
+    found = call.workspace.evidence(reference)
+    if folder is None:
+        call.answer(found, lambda: call.write(found["hand-off.md"]))
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise Conflict(f"Something stands at {folder}.", expected="a new folder", todo="Name another one.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in found.items():
+        (folder / name).write_text(content)
+    call.answer(
+        {"folder": str(folder), "files": list(found)}, lambda: out.print(f"{len(found)} files are in {folder}.")
+    )

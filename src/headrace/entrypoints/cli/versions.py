@@ -169,6 +169,23 @@ def promote(call: Call, reference: str, alias: str, why: str) -> None:
 
 
 @click.command()
+@click.argument("reference", metavar="[MODEL@N]", required=False)
+@click.option("--why", default="", help="Your word, for the record.")
+@verb
+def approve(call: Call, reference: str | None, why: str) -> None:
+    """Approve a version that another person asked to make live, or list those that wait."""
+    ws = call.workspace
+    if reference is None:
+        found = ws.approvals_waiting()
+        rows = [(f"{a.model}@{a.number}", a.asked_by, f"{a.asked:%Y-%m-%d %H:%M}", a.why) for a in found]
+        call.answer(found, lambda: table("waiting for approval", ("version", "asked by", "asked", "why"), rows))
+        return
+    version = ws.approve(reference, why)
+    said = "is live" if "live" in version.aliases else "is rolled out by the worker"
+    call.answer(version, lambda: out.print(f"{version.reference} is approved and {said}."))
+
+
+@click.command()
 @click.argument("model")
 @click.option("--why", default="asked for", help="Why, for the record.")
 @verb

@@ -7,7 +7,7 @@ from pathlib import Path
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from headrace.entrypoints.http.api import refusal
+from headrace.entrypoints.http.api import KEY, refusal
 from headrace.entrypoints.scoring.listening import LOOPBACK
 from headrace.entrypoints.scoring.polling import read_routes
 from headrace.kernel.errors import HeadraceError, Refused
@@ -16,8 +16,6 @@ from headrace.serving.guard import Asked, Guard
 
 Table = list[tuple[BaseRoute, Asked]]
 """Every route with the scope that it asks for."""
-KEY = "headrace.key"
-"""Where a request's scope says whose key was shown; None where none was, and none had to be."""
 
 
 def scope_of(table: Table, request: Scope) -> Asked:

@@ -18,8 +18,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from headrace.entrypoints.console import views
-from headrace.entrypoints.console.guard import KEY, Keyed, SameSite, Table
-from headrace.entrypoints.http.api import api_routes, refusal
+from headrace.entrypoints.console.guard import Keyed, SameSite, Table
+from headrace.entrypoints.http.api import KEY, api_routes, refusal
 from headrace.entrypoints.outcomes import status_of
 from headrace.entrypoints.scoring.listening import bind, is_loopback
 from headrace.entrypoints.scoring.options import Options, check_guard

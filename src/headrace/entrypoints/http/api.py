@@ -14,9 +14,12 @@ from starlette.routing import Route
 from headrace.entrypoints.outcomes import status_of
 from headrace.kernel.errors import HeadraceError, InvalidInput
 from headrace.serving.guard import Asked
+from headrace.settings import acting
 from headrace.workspace import Workspace
 
 LARGEST_BODY = 32 << 20
+KEY = "headrace.key"
+"""Where a request's scope says whose key was shown; None where none was, and none had to be."""
 Verb = Callable[[Workspace, Request, Any], Any]
 
 
@@ -42,7 +45,9 @@ def _endpoint(ws: Workspace, verb: Verb) -> Callable[[Request], Any]:
                 InvalidInput(f"The body is not JSON: {error}.", expected="a JSON object", todo="Correct it.")
             )
         try:
-            found = await run_in_threadpool(verb, ws, request, document)
+            key = request.scope.get(KEY)
+            with acting(key.consumer if key is not None else ""):
+                found = await run_in_threadpool(verb, ws, request, document)
         except HeadraceError as error:
             return refusal(error)
         return Response(msgspec.json.encode(found, enc_hook=str), media_type="application/json")
@@ -108,6 +113,10 @@ def _promote(ws: Workspace, request: Request, document: Any) -> Any:
     return ws.promote(_reference(request), asked.get("alias", "live"), asked.get("why", "asked for"))
 
 
+def _approve(ws: Workspace, request: Request, document: Any) -> Any:
+    return ws.approve(_reference(request), _object(document, why=str).get("why", ""))
+
+
 def _rollback(ws: Workspace, request: Request, document: Any) -> Any:
     return ws.rollback(request.path_params["model"], _object(document, why=str).get("why", "asked for"))
 
@@ -160,7 +169,10 @@ VERBS: list[tuple[str, str, Asked, Verb]] = [
     ("POST", "/api/models/{model}/versions/{n:int}/certify", "deploy", lambda ws, r, _: ws.certify(_reference(r))),
     ("POST", "/api/models/{model}/versions/{n:int}/prove", "deploy", _prove),
     ("GET", "/api/models/{model}/versions/{n:int}/proofs", "any", lambda ws, r, _: ws.proofs(_reference(r))),
+    ("GET", "/api/models/{model}/versions/{n:int}/evidence", "any", lambda ws, r, _: ws.evidence(_reference(r))),
     ("POST", "/api/models/{model}/versions/{n:int}/promote", "deploy", _promote),
+    ("POST", "/api/models/{model}/versions/{n:int}/approve", "admin", _approve),
+    ("GET", "/api/approvals", "deploy", lambda ws, _r, _d: ws.approvals_waiting()),
     ("POST", "/api/models/{model}/rollback", "deploy", _rollback),
     ("GET", "/api/models/{model}/status", "any", lambda ws, r, _: ws.status(r.path_params["model"])),
     ("GET", "/api/models/{model}/progress", "any", _progress),

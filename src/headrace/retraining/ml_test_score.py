@@ -1,0 +1,199 @@
+"""The ML Test Score of a version: 28 tests, 0.5 each by hand and 1 where automatic and repeated (Breck et al., 2017).
+
+What the workspace knows is computed; what it cannot know says what is missing. The score is the least of the four
+sections' sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from headrace.kernel.records import Promotion, Proof, Record, Rollout, Run, Version, Window
+from headrace.training.project import Policy
+
+SECTIONS = {"D": "data and features", "M": "model development", "I": "infrastructure", "Mo": "monitoring"}
+Found = tuple[float, str]
+
+
+class Facts(NamedTuple):
+    """What is known of one version, and of its model."""
+
+    version: Version
+    policy: Policy | None
+    run: Run | None
+    trials: int
+    proofs: list[Proof]
+    rollouts: list[Rollout]
+    windows: list[Window]
+    promotions: list[Promotion]
+    monitored: bool
+
+
+class Row(Record, frozen=True, kw_only=True):
+    """One of the 28: its points (0, 0.5 or 1), and why."""
+
+    id: str
+    section: str
+    title: str
+    points: float
+    why: str
+
+
+class Score(Record, frozen=True, kw_only=True):
+    """All of them: `score` is the least of `sections`."""
+
+    score: float
+    sections: dict[str, float]
+    tests: tuple[Row, ...]
+
+
+def ml_test_score(facts: Facts) -> Score:
+    """The score of a version."""
+    tests = tuple(_row(name, title, rule(facts)) for name, title, rule in TABLE)
+    sections = {title: sum(test.points for test in tests if test.section == title) for title in SECTIONS.values()}
+    return Score(score=min(sections.values()), sections=sections, tests=tests)
+
+
+def _row(name: str, title: str, found: Found) -> Row:
+    section = SECTIONS[name.rstrip("0123456789")]
+    return Row(id=name, section=section, title=title, points=found[0], why=found[1])
+
+
+def _missing(what: str) -> Callable[[Facts], Found]:
+    return lambda _facts: (0.0, f"missing: {what}")
+
+
+def _privacy(f: Facts) -> Found:
+    hidden = (*f.policy.settings.capture.mask, *f.policy.settings.capture.hash) if f.policy else ()
+    if hidden:
+        return 0.5, f"the columns {', '.join(hidden)} are never written down as they are; no scan for others"
+    return 0.0, "missing: [model.NAME.capture] hides no column, and nothing scans for personal data"
+
+
+def _reviewed(f: Facts) -> Found:
+    commit = f.version.lineage.commit
+    if not commit:
+        return 0.0, "missing: the project was in no git repository when it ran"
+    if commit.endswith("+"):
+        return 0.0, f"missing: files differed from the commit {commit[:12]} when it ran"
+    return 1.0, f"commit {commit[:12]}, without changes"
+
+
+def _tuned(f: Facts) -> Found:
+    return (1.0, f"the best of {f.trials} trials") if f.trials else (0.0, "missing: no sweep: headrace run --sweep")
+
+
+def _slices(f: Facts) -> Found:
+    count = len(f.version.slices)
+    return (1.0, f"{count} slices, each with its interval") if count else (0.0, "missing: slices in [model.NAME.gate]")
+
+
+def _reproducible(f: Facts) -> Found:
+    proof = next((one for one in f.proofs if not one.against), None)
+    if proof is None:
+        return 0.0, f"missing: headrace prove {f.version.reference}"
+    return (1.0, f"proved {proof.level} on {proof.made:%Y-%m-%d}") if proof.passed else (0.0, f"not: {proof.diverged}")
+
+
+def _gate(f: Facts) -> Found:
+    gate = f.version.gate
+    if gate is None or not gate.checks:
+        return 0.0, "missing: [model.NAME.gate] asks for nothing"
+    return (1.0, f"{len(gate.checks)} checks passed") if gate.passed else (0.0, "the gate is not passed")
+
+
+def _canary(f: Facts) -> Found:
+    mine = [one for one in f.rollouts if one.candidate == f.version.number]
+    return (1.0, f"rolled out in steps: {mine[0].status}") if mine else (0.0, "missing: it was not rolled out in steps")
+
+
+def _rollback(f: Facts) -> Found:
+    moves = [p for p in f.promotions if p.previous not in (None, p.number)]
+    return (0.5, "an earlier version stands ready; no timed drill") if moves else (0.0, "missing: no version before it")
+
+
+def _invariants(f: Facts) -> Found:
+    return (
+        (1.0, "held against the profile of its training data, window by window")
+        if f.monitored
+        else (
+            0.0,
+            "missing: registered without a profile of its training data",
+        )
+    )
+
+
+def _same(f: Facts) -> Found:
+    certificate = f.version.certificate
+    if certificate is None or not certificate.passed:
+        return 0.0, "the certificate is not passed"
+    return 1.0, f"{certificate.rows} golden rows through every form; 'headrace trace ID --replay' for any prediction"
+
+
+def _stale(f: Facts) -> Found:
+    on = f.policy.settings.retrain.on if f.policy else ()
+    return (
+        (0.5, f"retrained on {', '.join(on)}; no curve of staleness") if on else (0.0, "missing: [model.NAME.retrain]")
+    )
+
+
+def _speed(f: Facts) -> Found:
+    guard = f.policy.settings.rollout.guard.p99_latency if f.policy else None
+    return (1.0, f"a rollout goes back past a p99 of {guard}") if guard else (0.0, "missing: p99_latency in the guard")
+
+
+def _quality(f: Facts) -> Found:
+    seen = sum(window.outcomes for window in f.windows)
+    return (
+        (1.0, f"the harm detector saw {seen:,} outcomes") if seen else (0.0, "missing: no outcomes: headrace outcomes")
+    )
+
+
+def _schema(f: Facts) -> Found:
+    return 1.0, f"{len(f.version.schema.features)} columns, inferred and held against every request"
+
+
+TABLE: tuple[tuple[str, str, Callable[[Facts], Found]], ...] = (
+    ("D1", "feature expectations are captured in a schema", _schema),
+    ("D2", "all features are beneficial", _missing("the gain of each column with its interval")),
+    ("D3", "no feature's cost is too much", _missing("a judgement of cost against gain")),
+    ("D4", "features adhere to meta-level requirements", _missing("a list of columns that may not be used")),
+    ("D5", "the pipeline has privacy controls", _privacy),
+    ("D6", "new features can be added quickly", _missing("a statement of the time from commit to serving")),
+    ("D7", "all input feature code is tested", _missing("tests of the project's functions and their coverage")),
+    ("M1", "every model specification is reviewed and checked in", _reviewed),
+    ("M2", "offline metrics correlate with online ones", _missing("several releases to compare")),
+    ("M3", "all hyperparameters have been tuned", _tuned),
+    ("M4", "the impact of staleness is known", _missing("a backtest by age")),
+    ("M5", "a simpler model is not better", _missing("a constant and a linear baseline")),
+    ("M6", "quality is sufficient on all important slices", _slices),
+    ("M7", "tested for considerations of inclusion", _missing("declared attributes, and somebody's word")),
+    ("I1", "training is reproducible", _reproducible),
+    ("I2", "model specification code is unit tested", _missing("tests of the project's functions")),
+    ("I3", "the full pipeline is integration tested", _missing("a sampled run for each commit")),
+    ("I4", "quality is validated before serving", _gate),
+    ("I5", "one example can be followed step by step", lambda _f: (1.0, "headrace trace ID --replay")),
+    ("I6", "canary before production", _canary),
+    ("I7", "quick, safe rollback", _rollback),
+    ("Mo1", "dependency changes notify", _missing("somebody who is told when a package of the lock changes")),
+    ("Mo2", "data invariants hold in training and serving inputs", _invariants),
+    ("Mo3", "training and serving features are the same", _same),
+    ("Mo4", "models are not too stale", _stale),
+    ("Mo5", "the model is numerically stable", lambda _f: (1.0, "infinite and NaN numbers are refused and counted")),
+    ("Mo6", "no regression in speed, latency, throughput, memory", _speed),
+    ("Mo7", "no regression in quality on served data", _quality),
+)
+
+
+def as_markdown(reference: str, it: Score) -> str:
+    """The score as a table for people."""
+    lines = [f"# ML Test Score of {reference}: {it.score:g}", ""]
+    lines += [f"- {title}: {points:g} of 7" for title, points in it.sections.items()]
+    lines += ["", "| test | points | why |", "| --- | --- | --- |"]
+    lines += [f"| {t.id} {t.title} | {t.points:g} | {_cell(t.why)} |" for t in it.tests]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: Any) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ")
