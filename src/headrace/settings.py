@@ -22,6 +22,7 @@ class Setting(NamedTuple):
 WORKSPACE = Setting("HEADRACE_WORKSPACE", ".headrace", "The folder of the workspace.")
 WHO = Setting("HEADRACE_WHO", "", "Who makes changes, for the audit log; the login name where empty.")
 TURN_SECONDS = Setting("HEADRACE_TURN_SECONDS", "1", "Seconds between two turns of the worker's loop.")
+OPENLINEAGE = Setting("HEADRACE_OPENLINEAGE", "", "Where runs are told as OpenLineage events: a URL, or a file.")
 CI = Setting("CI", "", "Set by build servers: the demo ends by itself.")
 HOST = Setting("HEADRACE_HOST", "127.0.0.1", "The address that a scoring server listens on.")
 PORT = Setting("HEADRACE_PORT", "8000", "The port that a scoring server listens on.")
@@ -35,6 +36,7 @@ SETTINGS = (
     WORKSPACE,
     WHO,
     TURN_SECONDS,
+    OPENLINEAGE,
     CI,
     HOST,
     PORT,

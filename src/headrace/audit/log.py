@@ -14,11 +14,13 @@ import msgspec
 import sqlalchemy as sa
 
 from headrace.audit import chain
+from headrace.audit.exporting import export_chain
 from headrace.audit.signing import Signer
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, to_text
 from headrace.kernel.database import Database
 from headrace.kernel.digests import canonical
+from headrace.kernel.errors import NotTrusted
 from headrace.kernel.records import AuditEntry, AuditReport
 
 
@@ -90,6 +92,19 @@ class AuditLog:
         with self._database.read() as connection:
             rows = connection.execute(sa.select(tables.audit).order_by(tables.audit.c.seq))
             return chain.verify(rows, head, self._signer)
+
+    def export(self, folder: Path) -> int:
+        """Write the chain for an auditor, who verifies it without Headrace; gives the number of entries.
+
+        Raises:
+            NotTrusted: there is no signed head.
+        """
+        head = self._head()
+        if head is None:
+            raise NotTrusted("The file of the signed head is missing.", todo="Restore it from a backup.")
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(tables.audit).order_by(tables.audit.c.seq))
+            return export_chain(rows, head, self._signer, folder)
 
     def _head(self) -> chain.Head | None:
         try:

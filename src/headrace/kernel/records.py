@@ -366,6 +366,41 @@ class Copied(Record, frozen=True, kw_only=True):
     folder: str
 
 
+class Node(Record, frozen=True, kw_only=True):
+    """A thing in a graph of lineage: a snapshot, code, run, version, promotion, route or its predictions."""
+
+    id: str
+    kind: str
+    label: str
+
+
+class Edge(Record, frozen=True, kw_only=True):
+    """What one thing has to do with another: `begin` `what` `end`."""
+
+    begin: str
+    end: str
+    what: str
+
+
+class Graph(Record, frozen=True, kw_only=True):
+    """Where things come from, and where they went."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+
+class Hit(Record, frozen=True, kw_only=True):
+    """A version that was found: what tells it from others, at a glance."""
+
+    version: str
+    digest: str
+    run: str
+    created: str
+    gate: bool | None
+    aliases: tuple[str, ...]
+    metrics: dict[str, float]
+
+
 class Approval(Record, frozen=True, kw_only=True):
     """A request that a version may become live; `approved_by` is empty while it waits, `word` is what was said."""
 

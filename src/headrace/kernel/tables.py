@@ -66,7 +66,8 @@ runs = Table(
     Column("evaluation", Text),
     Column("gate", Text),
     Column("error", JSON),
-    Index("runs_by_model", "model", "created"),
+    Column("words", Text, nullable=False, default=""),
+    Index("runs_by_model", "model", "id"),
     Index("runs_by_parent", "parent"),
     Index("runs_by_status", "status"),
 )
@@ -96,7 +97,19 @@ versions = Table(
     Column("gate_passed", Boolean),
     Column("document", Text, nullable=False),
     Column("created", String, nullable=False),
+    Column("words", Text, nullable=False, default=""),
     Index("versions_by_run", "run"),
+    Index("versions_by_time", "created"),
+)
+
+version_metrics = Table(
+    "version_metrics",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("metric", String, primary_key=True),
+    Column("value", Float, nullable=False),
+    Index("version_metrics_by_value", "metric", "value"),
 )
 
 certificates = Table(

@@ -24,6 +24,7 @@ from headrace.kernel.ports import Scorer
 from headrace.kernel.records import Certificate, Lineage, Runtime, Version
 from headrace.registry.bundles import Draft, drafting, keep
 from headrace.registry.filling import Filled, Registration, fill
+from headrace.registry.search import words_of
 from headrace.registry.signatures import open_trust, sign_bundle
 from headrace.runtimes.bundle import SIGNATURE, Manifest, verify_bundle
 from headrace.runtimes.opening import open_bundle
@@ -213,7 +214,10 @@ class Versions:
         keep(draft, self._places.bundles, digest)
         version = _version(it, number, digest, certificate, who)
         ensure_model(change.connection, manifest.name, manifest.created)
-        change.connection.execute(tables.versions.insert().values(_version_row(version)))
+        words = words_of(version, manifest.params)
+        change.connection.execute(tables.versions.insert().values(**_version_row(version), words=words))
+        for row in _metric_rows(version):
+            change.connection.execute(tables.version_metrics.insert().values(row))
         _keep_certificate(change.connection, manifest.name, number, certificate)
         change.entry(
             who,
@@ -267,6 +271,11 @@ def _version_row(version: Version) -> dict[str, Any]:
         "document": msgspec.json.encode(bare).decode(),
         "created": to_text(version.created),
     }
+
+
+def _metric_rows(version: Version) -> list[dict[str, Any]]:
+    here = {"model": version.name, "number": version.number}
+    return [{**here, "metric": name, "value": metric.value} for name, metric in version.metrics.items()]
 
 
 def _keep_certificate(connection: sa.Connection, model: str, number: int, certificate: Certificate) -> None:

@@ -155,14 +155,19 @@ class DurableWorker:
     def _guarded(self, run: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         from dbos import DBOS
 
-        DBOS.run_step({"name": "begin"}, lambda: self._rooms.runs.begin(run))
+        DBOS.run_step({"name": "begin"}, lambda: self._begin(run))
         made = work()
         failed = "error" in made
         DBOS.run_step({"name": "end"}, lambda: self._end(run, made))
         return {"ok": not failed}
 
+    def _begin(self, run: str) -> None:
+        self._rooms.runs.begin(run)
+        self._rooms.lineage.began(self._rooms.runs.get(run))
+
     def _end(self, run: str, made: dict[str, Any]) -> None:
         self._rooms.runs.end(run, "failed" if "error" in made else "done", made.get("error"))
+        self._rooms.lineage.ended(self._rooms.runs.get(run))
 
     def _steps(self, run: str, asked: Asked, names: tuple[str, ...]) -> dict[str, Any]:
         made: dict[str, Any] = {}

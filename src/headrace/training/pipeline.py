@@ -32,6 +32,7 @@ from headrace.training.code import verify_code
 from headrace.training.evaluation import evaluate_frame, hold_out
 from headrace.training.functions import LoadRequest, Trained, TrainRequest
 from headrace.training.gate import check_gate
+from headrace.training.openlineage import OpenLineage
 from headrace.training.processes import Place, call_step
 from headrace.training.project import CaptureSection
 from headrace.training.proofs import Proofs
@@ -53,6 +54,7 @@ class Rooms(NamedTuple):
     proofs: Proofs
     signer: Signer
     clock: Clock
+    lineage: OpenLineage
 
 
 def snapshot(rooms: Rooms, run: str, asked: Asked) -> dict[str, Any]:

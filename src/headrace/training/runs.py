@@ -58,6 +58,8 @@ class Runs:
             "root": asked.root,
             "snapshot": "",
         }
+        facts = [run, asked.policy.model, asked.reason, asked.who, asked.code]
+        row["words"] = " ".join([*facts, *(f"{name}={value}" for name, value in row["params"].items())]).lower()
         with self._audit.change() as change:
             added = change.connection.execute(sa.insert(tables.runs).prefix_with("OR IGNORE").values(row))
             if added.rowcount:
@@ -139,13 +141,17 @@ class Runs:
             )
         return found[0]
 
-    def list(self, model: str | None = None, *, limit: int = 50, parent: str | None = None) -> list[Run]:
-        """The newest runs first."""
+    def list(
+        self, model: str | None = None, *, limit: int = 50, parent: str | None = None, words: str = ""
+    ) -> list[Run]:
+        """The newest runs first; with `words` those whose id, reason, maker, code or parameters hold each."""
         query = sa.select(tables.runs).order_by(tables.runs.c.id.desc()).limit(limit)
         if model is not None:
             query = query.where(tables.runs.c.model == model)
         if parent is not None:
             query = query.where(tables.runs.c.parent == parent)
+        for word in words.lower().split():
+            query = query.where(tables.runs.c.words.contains(word, autoescape=True))
         with self._database.read() as connection:
             return self._load(connection, query)
 

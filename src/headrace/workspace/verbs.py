@@ -30,6 +30,8 @@ from headrace.kernel.records import (
     ConsumerTraffic,
     Copied,
     Freed,
+    Graph,
+    Hit,
     Hold,
     KeyRecord,
     Proof,
@@ -42,8 +44,10 @@ from headrace.monitoring.trace import trace
 from headrace.registry.copying import Progress as CopyProgress
 from headrace.registry.copying import copy_workspace
 from headrace.registry.exporting import export
+from headrace.registry.search import search_versions
 from headrace.registry.trusting import add_trusted
 from headrace.registry.verifying import problems_of
+from headrace.retraining.lineage import lineage_graph
 from headrace.retraining.showing import evidence
 from headrace.retraining.status import loop_progress, loop_status
 from headrace.serving.decoding import RowDecoder
@@ -175,9 +179,9 @@ class Workspace(Rooms):
         """The names of all models."""
         return self.version_store.models()
 
-    def versions(self, model: str) -> list[Version]:
-        """The versions of a model, newest first."""
-        return self.version_store.list(model)
+    def versions(self, model: str, limit: int = 1_000, before: int | None = None) -> list[Version]:
+        """The versions of a model, newest first; those before a number, for the next page."""
+        return self.version_store.list(model, limit, before)
 
     def version(self, reference: str) -> Version:
         """One version: ``m@3``, or ``m`` for the live one."""
@@ -242,6 +246,10 @@ class Workspace(Rooms):
         """Walk the audit chain and hold it against the signed head."""
         return self.audit_log.verify()
 
+    def export_audit(self, folder: str | Path) -> int:
+        """Write the audit log to a new folder, with a script that verifies it without Headrace; gives its length."""
+        return self.audit_log.export(Path(folder))
+
     def create_key(
         self, consumer: str, scopes: Iterable[str] = ("predict",), *, p99: str | None = None, quota: float | None = None
     ) -> tuple[KeyRecord, str]:
@@ -300,6 +308,10 @@ class Workspace(Rooms):
         """What a version shows for itself, as files by name: card, bill of materials, provenance, scores, proofs."""
         return evidence(self.loop_rooms(), self.proof_store, self.signer, self.version(reference).reference)
 
+    def lineage(self, subject: str) -> Graph:
+        """Where a version, a model's versions, or all that was made of a snapshot come from, and where they went."""
+        return lineage_graph(self.loop_rooms(), subject)
+
     def consumers(self) -> list[ConsumerTraffic]:
         """What each consumer asked of each model within a day, and its latency against its objective."""
         return consumer_traffic(self.places.scorers, self.keys())
@@ -308,9 +320,15 @@ class Workspace(Rooms):
         """How many scoring processes answer, and what they captured and dropped within a day."""
         return scoring_counts(self.places.scorers)
 
-    def runs(self, model: str | None = None, limit: int = 50) -> list[Run]:
-        """The newest runs."""
-        return self.run_store.list(model, limit=limit)
+    def runs(self, model: str | None = None, limit: int = 50, words: str = "") -> list[Run]:
+        """The newest runs, those that know each of the `words`."""
+        return self.run_store.list(model, limit=limit, words=words)
+
+    def search(
+        self, words: str = "", *, model: str | None = None, where: Iterable[str] = (), limit: int = 50
+    ) -> list[Hit]:
+        """The newest versions that know each of the words and keep each condition, such as ``roc_auc>0.7``."""
+        return search_versions(self.database, words, model, where, limit)
 
     def diff(self, first: str, second: str) -> list[Difference]:
         """Two runs or versions side by side."""

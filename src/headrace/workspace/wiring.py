@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from headrace import settings
 from headrace.audit.log import AuditLog
 from headrace.audit.signing import open_signer
 from headrace.data.snapshots import Snapshots
@@ -36,6 +37,7 @@ from headrace.retraining.loop import Rooms as LoopRooms
 from headrace.rollout.rollouts import Rollouts
 from headrace.training.collecting import Collector
 from headrace.training.leases import Leases
+from headrace.training.openlineage import OpenLineage
 from headrace.training.pipeline import Rooms as PipelineRooms
 from headrace.training.proofs import Proofs
 from headrace.training.runs import Asked, Runs
@@ -111,6 +113,7 @@ class Rooms:
             self.proof_store,
             self.signer,
             self.clock,
+            OpenLineage(settings.read(settings.OPENLINEAGE), self.places.root.name, self.clock),
         )
 
     def ended(self, run: Run) -> Version:

@@ -48,3 +48,46 @@ def test_opening_twice_changes_nothing_and_a_later_one_is_refused(tmp_path, data
         writer.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(WorkspaceTooNew, match="later Headrace"):
         open_database(tmp_path / "headrace.db")
+
+
+def test_a_workspace_of_an_earlier_release_opens(tmp_path):
+    """Its versions are signed, and found by words and metrics; the database goes back to what it was before."""
+    import polars as pl
+    from tests.conftest import Threshold
+
+    import headrace
+
+    ws = headrace.open(tmp_path / "ws")
+    example = pl.DataFrame({"minutes": [float(i % 60) for i in range(300)], "carrier": ["UA", "AA", "B6"] * 100})
+    ws.register("late", Threshold(30.0), example=example)
+    ws.promote("late@1")
+    version = ws.version("late@1")
+    with ws.database.write() as connection:
+        for table in ("proofs", "holds", "approvals", "version_metrics"):
+            connection.execute(sa.text(f"DROP TABLE {table}"))
+        for index in ("versions_by_time", "runs_by_model"):
+            connection.execute(sa.text(f"DROP INDEX {index}"))
+        connection.execute(sa.text("CREATE INDEX runs_by_model ON runs (model, created)"))
+        dropped = (
+            ("versions", "words"),
+            ("runs", "words"),
+            ("snapshots", "row_digests"),
+            ("snapshots", "column_digests"),
+        )
+        for table, column in dropped:
+            connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0002'"))
+    ws.close()
+    for path in (
+        ws.places.signing_key,
+        ws.places.signing_public,
+        ws.places.bundles / version.digest / "signature.json",
+    ):
+        path.unlink()
+    again = headrace.open(tmp_path / "ws")
+    assert again.verify() == []
+    assert [hit.version for hit in again.search("late@1")] == ["late@1"]
+    assert again.predict("late", [{"minutes": 44.0, "carrier": "UA"}])["prediction"].to_list() == [True]
+    again.register("late", Threshold(20.0), example=example)
+    assert again.verify_audit().intact
+    again.close()

@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "diff": ("runs:diff", "Make versions", "Two runs or versions side by side."),
     "models": ("versions:models", "Look at versions", "List the models."),
     "show": ("versions:show", "Look at versions", "A model's versions, or one version with its certificate."),
+    "search": ("versions:search", "Look at versions", "Find versions by words and metrics."),
+    "lineage": ("versions:lineage", "Look at versions", "Where a version comes from, and where it went."),
     "export": ("versions:export", "Look at versions", "Write a version as a signed bundle or an MLflow model."),
     "prove": ("proofs:prove", "Look at versions", "Make a version again from its records, and compare."),
     "evidence": ("proofs:evidence", "Look at versions", "Write what a version shows for itself."),

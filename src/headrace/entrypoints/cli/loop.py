@@ -126,9 +126,18 @@ def trace(call: Call, prediction: str, replay: bool) -> int:
 @click.option("--verify", is_flag=True, help="Walk the whole chain and hold it against the signed head.")
 @click.option("--subject", help="Only entries about this model.")
 @click.option("--limit", default=30, show_default=True, help="How many.")
+@click.option("--export", "folder", type=click.Path(path_type=Path), help="Write it all to a folder, for an auditor.")
 @verb
-def audit(call: Call, verify: bool, subject: str | None, limit: int) -> int:
-    """The audit log, newest first; --verify finds any edit, removal or reordering (exit code 1)."""
+def audit(call: Call, verify: bool, subject: str | None, limit: int, folder: Path | None) -> int:
+    """The audit log, newest first; --verify finds any edit, removal or reordering (exit code 1).
+
+    --export writes entries, signed head and public key, and a script, verify.py, that verifies them without Headrace.
+    """
+    if folder is not None:
+        count = call.workspace.export_audit(folder)
+        document = {"folder": str(folder), "entries": count}
+        call.answer(document, lambda: out.print(f"{count} entries are in {folder}; verify them: python verify.py"))
+        return 0
     if verify:
         report = call.workspace.verify_audit()
 

@@ -104,10 +104,11 @@ def _show_version(version: Any, run: str) -> None:
 @click.command()
 @click.argument("model", required=False)
 @click.option("--limit", default=20, show_default=True, help="How many.")
+@click.option("--search", default="", metavar="WORDS", help="Of their ids, reasons, people or parameters.")
 @verb
-def runs(call: Call, model: str | None, limit: int) -> None:
+def runs(call: Call, model: str | None, limit: int, search: str) -> None:
     """List runs, newest first, with their parameters, metrics and time."""
-    found = call.workspace.runs(model, limit)
+    found = call.workspace.runs(model, limit, search)
 
     def show() -> None:
         rows = [

@@ -135,6 +135,41 @@ def register(
 
 
 @click.command()
+@click.argument("subject", metavar="MODEL[@N]|SNAPSHOT")
+@verb
+def lineage(call: Call, subject: str) -> None:
+    """Where a version, a model's versions, or all that was made of a snapshot come from, and where they went."""
+    graph = call.workspace.lineage(subject)
+    labels = {node.id: f"{node.kind}: {node.label}" for node in graph.nodes}
+    rows = [(labels[edge.begin], edge.what, labels[edge.end]) for edge in graph.edges]
+    call.answer(graph, lambda: table(subject, ("from", "", "to"), rows))
+
+
+@click.command()
+@click.argument("words", nargs=-1)
+@click.option("--model", help="Of this model alone.")
+@click.option(
+    "--where", multiple=True, metavar="METRIC>NUMBER", help="A condition, such as 'roc_auc>0.7'; several may be given."
+)
+@click.option("--limit", default=50, show_default=True, help="How many.")
+@verb
+def search(call: Call, words: tuple[str, ...], model: str | None, where: tuple[str, ...], limit: int) -> None:
+    """Find versions, newest first, by WORDS of names, digests, runs, snapshots, commits, people, or depth=3."""
+    found = call.workspace.search(" ".join(words), model=model, where=where, limit=limit)
+    rows = [
+        (
+            hit.version,
+            ", ".join(hit.aliases),
+            " ".join(f"{name} {value:.4f}" for name, value in list(hit.metrics.items())[:3]),
+            hit.created[:19],
+            hit.digest[:12],
+        )
+        for hit in found
+    ]
+    call.answer(found, lambda: table("versions", ("version", "aliases", "metrics", "made", "digest"), rows))
+
+
+@click.command()
 @click.argument("reference", metavar="MODEL[@N]")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--as", "form", default="bundle", show_default=True, help="bundle or mlflow.")

@@ -147,6 +147,11 @@ def _trace(ws: Workspace, request: Request, _document: Any) -> Any:
     return ws.trace(request.path_params["id"], replay="replay" in request.query_params)
 
 
+def _search(ws: Workspace, request: Request, _document: Any) -> Any:
+    asked = request.query_params
+    return ws.search(asked.get("words", ""), model=asked.get("model"), where=asked.getlist("where"))
+
+
 def _progress(ws: Workspace, request: Request, _document: Any) -> Any:
     return ws.progress(request.path_params["model"])
 
@@ -163,6 +168,8 @@ def _create_key(ws: Workspace, _request: Request, document: Any) -> Any:
 
 VERBS: list[tuple[str, str, Asked, Verb]] = [
     ("GET", "/api/models", "any", _models),
+    ("GET", "/api/versions", "any", _search),
+    ("GET", "/api/lineage/{subject}", "any", lambda ws, r, _: ws.lineage(r.path_params["subject"])),
     ("GET", "/api/models/{model}", "any", _versions),
     ("GET", "/api/models/{model}/versions/{n:int}", "any", lambda ws, r, _: ws.version(_reference(r))),
     ("POST", "/api/models/{model}/runs", "deploy", _start),
