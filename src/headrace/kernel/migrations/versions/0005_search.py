@@ -1,6 +1,7 @@
 """What versions and runs are found by: a line of words, and metrics."""
 
 import json
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,7 +28,7 @@ def upgrade() -> None:
     op.create_index("version_metrics_by_value", "version_metrics", ["metric", "value"])
     op.create_index("versions_by_time", "versions", ["created"])
     connection = op.get_bind()
-    table = sa.table("versions", *(sa.column(name) for name in ("model", "number", "document", "words")))
+    table = _table("versions", "model", "number", "document", "words")
     for row in connection.execute(sa.select(table)).all():
         document = json.loads(row.document)
         lineage = document.get("lineage", {})
@@ -41,9 +42,14 @@ def upgrade() -> None:
 
 
 def _runs(connection: sa.Connection) -> None:
-    names = ("id", "model", "reason", "created_by", "code", "words")
-    table = sa.table("runs", *(sa.column(name) for name in names), sa.column("params", sa.JSON()))
+    table = _table("runs", "id", "model", "reason", "created_by", "code", "words", "params")
     for row in connection.execute(sa.select(table)).all():
-        params = [f"{name}={value}" for name, value in (row.params or {}).items()]
+        given: dict[str, object] = json.loads(row.params or "{}")
+        params = [f"{name}={value}" for name, value in given.items()]
         words = " ".join([row.id, row.model, row.reason, row.created_by, row.code, *params]).lower()
         connection.execute(table.update().where(table.c.id == row.id).values(words=words))
+
+
+def _table(name: str, *columns: str) -> sa.TableClause:
+    every: list[sa.ColumnClause[Any]] = [sa.column(column) for column in columns]
+    return sa.table(name, *every)
