@@ -26,7 +26,7 @@ from headrace.monitoring.reference import MonitorReference
 from headrace.monitoring.windows import Watched, Windows
 from headrace.registry.promotion import Promotions
 from headrace.registry.versions import Versions
-from headrace.retraining.policy import due, rollout_settings, slow_seconds
+from headrace.retraining.policy import due, proof_due, rollout_settings, slow_seconds
 from headrace.rollout.rollouts import Rollouts
 from headrace.runtimes.bundle import MONITOR
 from headrace.training.project import ModelSection, Policy
@@ -42,6 +42,12 @@ class Start(Protocol):
     def __call__(self, model: str, reason: str, who: str, run: str) -> str: ...
 
 
+class Prove(Protocol):
+    """Starts the proof of a version for a reason."""
+
+    def __call__(self, version: Version, reason: str, who: str) -> str: ...
+
+
 class Rooms(NamedTuple):
     """What the loop works with."""
 
@@ -54,6 +60,7 @@ class Rooms(NamedTuple):
     rollouts: Rollouts
     runs: Runs
     start: Start
+    prove: Prove
 
 
 class Loop:
@@ -184,7 +191,8 @@ class Loop:
         self._rooms.windows.handle(alarm, f"run {run}")
 
     def _busy(self, model: str) -> str:
-        if any(run.model == model and run.created_by == WHO for run in self._rooms.runs.unfinished()):
+        unfinished = [run for run in self._rooms.runs.unfinished() if run.kind != "prove"]
+        if any(run.model == model and run.created_by == WHO for run in unfinished):
             return "a retraining is under way"
         return "a rollout is under way" if self._rooms.rollouts.running(model) else ""
 
@@ -194,6 +202,10 @@ class Loop:
         line = due(section, last, now)
         if line is not None and not self._busy(model):
             self._rooms.start(model, f"schedule {line}", WHO, new_id())
+        live = self._live(model) if proof_due(section, last, now) else None
+        if live is not None:
+            version = self._rooms.versions.get(f"{model}@{live}")
+            self._rooms.prove(version, f"schedule {section.prove}", WHO)
         self._cron[model] = now
 
     def _follow_runs(self, model: str, section: ModelSection) -> None:

@@ -32,4 +32,13 @@ def slow_seconds(section: ModelSection) -> float | None:
 def due(section: ModelSection, last: datetime, now: datetime) -> str | None:
     """The cron line, if one of the model's has a moment after `last` and up to `now`."""
     lines = [trigger for trigger in section.retrain.on if len(trigger.split()) == 5]
-    return next((line for line in lines if croniter(line, last).get_next(datetime) <= now), None)
+    return next((line for line in lines if _passed(line, last, now)), None)
+
+
+def proof_due(section: ModelSection, last: datetime, now: datetime) -> bool:
+    """Whether the live version is to be proved now: its cron line has a moment after `last` and up to `now`."""
+    return bool(section.prove) and _passed(section.prove, last, now)
+
+
+def _passed(line: str, last: datetime, now: datetime) -> bool:
+    return croniter(line, last).get_next(datetime) <= now

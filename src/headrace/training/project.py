@@ -103,7 +103,8 @@ class OwnersSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ModelSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[model.NAME]``. `gate` maps metrics to rules; its `slices` name columns to evaluate apart. `answer` is what
     clients of other protocols get from a classifier: its label, or the probabilities. `purpose` says what the model is
-    for. With `require_approval` a promotion waits for another person's word."""
+    for. With `require_approval` a promotion waits for another person's word; `prove` is a cron line, at which the live
+    version is proved."""
 
     dataset: str
     target: str
@@ -122,6 +123,7 @@ class ModelSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     purpose: str = ""
     owners: OwnersSection = OwnersSection()
     require_approval: bool = False
+    prove: str = ""
 
 
 class Policy(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -236,6 +238,8 @@ def _model(where: _Where, name: str, raw: dict[str, Any]) -> ModelSection:
 
 
 def _check_retrain(where: _Where, place: list[str], model: ModelSection) -> None:
+    if model.prove and not (len(model.prove.split()) == 5 and croniter.is_valid(model.prove)):
+        raise where.error([*place, "prove"], f"{model.prove!r} is no schedule", "a cron line of five fields")
     for trigger in model.retrain.on:
         cron = len(trigger.split()) == 5 and croniter.is_valid(trigger)
         if trigger not in ("harm", "drift", "data") and not cron:

@@ -96,6 +96,7 @@ class Rooms:
             self.rollouts,
             self.run_store,
             lambda model, reason, who, run: self.starter.again(model, reason, who, run),
+            lambda version, reason, who: self.starter.prove(version, {"version": version.reference}, who, reason),
         )
 
     def loop(self) -> Loop:
