@@ -50,6 +50,7 @@ class Worker:
                 self._attempt(self._turn)
                 if time.monotonic() - compacted >= COMPACT_SECONDS:
                     self._attempt(self._workspace.tables.compact)
+                    self._attempt(self._workspace.expire)
                     compacted = time.monotonic()
         except BaseException:
             traceback.print_exc()

@@ -389,6 +389,13 @@ class Graph(Record, frozen=True, kw_only=True):
     edges: tuple[Edge, ...]
 
 
+class Forgotten(Record, frozen=True, kw_only=True):
+    """How many rows were erased."""
+
+    predictions: int
+    outcomes: int
+
+
 class Hit(Record, frozen=True, kw_only=True):
     """A version that was found: what tells it from others, at a glance."""
 

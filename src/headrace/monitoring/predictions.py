@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ class Tables:
         self._places = places
         self._clock = clock
         self._handles: dict[Path, deltalake.DeltaTable] = {}
+        self._begins: dict[Path, int] = {}
 
     def ingest(self) -> pl.DataFrame:
         """Take what lies in the inboxes into the tables, and give the new predictions' model and moment.
@@ -174,6 +175,46 @@ class Tables:
                     table.optimize.compact()
                     table.create_checkpoint()
 
+    def erase(self, matches: Callable[[dict[str, Any]], bool]) -> tuple[int, int]:
+        """Erase the predictions whose key `matches`, and their outcomes, from the disk too; gives how many of each."""
+        with self._alone():
+            scan, outcomes = (
+                self._scan(self._places.predictions, PREDICTIONS),
+                self._scan(self._places.outcomes, OUTCOMES),
+            )
+            keys = _matching(scan, matches)
+            ids = scan.filter(pl.col("key").is_in(keys)).select("id").collect()["id"].to_list() if keys else []
+            gone = self._without(self._places.predictions, scan, ["model", "date"], pl.col("key").is_in(keys))
+            theirs = pl.col("key").is_in(_matching(outcomes, matches)) | pl.col("prediction_id").is_in(ids)
+            return gone, self._without(self._places.outcomes, outcomes, ["date"], theirs.fill_null(False))
+
+    def expire(self, model: str, before: datetime) -> int:
+        """Erase the predictions of a model that were captured before a moment; gives how many."""
+        with self._alone():
+            scan = self._scan(self._places.predictions, PREDICTIONS)
+            old = (pl.col("model") == model) & (pl.col("time") < before)
+            return self._without(self._places.predictions, scan, ["model", "date"], old)
+
+    def _without(self, path: Path, scan: pl.LazyFrame, partition: list[str], gone: pl.Expr) -> int:
+        """Write the partitions that hold rows to be erased anew without them; gives how many rows that were.
+
+        No condition of Delta's names their values, because the table's log would keep it.
+        """
+        held = scan.filter(gone).group_by(partition).len().collect()
+        try:
+            for values in held.select(partition).iter_rows(named=True):
+                here = pl.all_horizontal(pl.col(name) == value for name, value in values.items())
+                rest = scan.filter(here, ~gone).collect()
+                place = " AND ".join(f"{name} = {_quoted(str(value))}" for name, value in values.items())
+                deltalake.write_deltalake(str(path), rest, mode="overwrite", predicate=place)
+            if held.height:
+                erase_history(path)
+        except (OSError, deltalake.exceptions.DeltaError) as error:
+            raise StorageUnavailable(
+                f"Rows of {path} could not be erased: {error}.", todo="See that the disk may be written; do it again."
+            ) from error
+        return int(held["len"].sum())
+
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """One writer at a time, whatever processes believe of their duties."""
@@ -211,11 +252,17 @@ class Tables:
             ) from error
 
     def _handle(self, path: Path) -> deltalake.DeltaTable | None:
-        if path in self._handles:
+        """The table at `path` as it is now; opened anew where its log begins elsewhere than when it was opened."""
+        log = path / "_delta_log"
+        if not log.exists():
+            return None
+        begin = log / "_last_checkpoint"
+        stamp = begin.stat().st_mtime_ns if begin.exists() else 0
+        if path in self._handles and self._begins[path] == stamp:
             self._handles[path].update_incremental()
-        elif (path / "_delta_log").exists():
-            self._handles[path] = deltalake.DeltaTable(str(path))
-        return self._handles.get(path)
+        else:
+            self._handles[path], self._begins[path] = deltalake.DeltaTable(str(path)), stamp
+        return self._handles[path]
 
     def _scan(self, path: Path, schema: dict[str, Any]) -> pl.LazyFrame:
         table = self._handle(path)
@@ -224,6 +271,31 @@ class Tables:
         scan = pl.scan_delta(table)
         there = {field.name for field in table.schema().fields}
         return scan.with_columns([pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in there])
+
+
+def erase_history(path: Path) -> None:
+    """Remove every file of a Delta table that its newest state does not need, and the log of what was before.
+
+    The log holds the smallest and largest value of each column of each file that ever was. Whoever has the table open
+    opens it anew, because its checkpoint is another one.
+    """
+    table = deltalake.DeltaTable(str(path))
+    table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+    table = deltalake.DeltaTable(str(path))
+    table.create_checkpoint()
+    kept = f"{table.version():020d}"
+    for file in (path / "_delta_log").iterdir():
+        if file.name[:20].isdigit() and file.name[:20] < kept:
+            file.unlink()
+
+
+def _matching(scan: pl.LazyFrame, matches: Callable[[dict[str, Any]], bool]) -> list[str]:
+    keys = scan.select("key").unique().collect()["key"].to_list()
+    return [key for key in keys if key not in (None, "{}") and matches(msgspec.json.decode(key))]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _segment_order(path: Path) -> tuple[str, int]:

@@ -87,10 +87,12 @@ class RetrainSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class CaptureSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[model.NAME.capture]``: columns of a request that are never written down, or only as a keyed hash."""
+    """``[model.NAME.capture]``: columns of a request that are never written down, or only as a keyed hash; and
+    for how long predictions are kept."""
 
     mask: tuple[str, ...] = ()
     hash: tuple[str, ...] = ()
+    keep: str = "400d"
 
 
 class OwnersSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -221,6 +223,7 @@ def _model(where: _Where, name: str, raw: dict[str, Any]) -> ModelSection:
     durations = {
         ("monitor", "window"): model.monitor.window,
         ("monitor", "outcomes_within"): model.monitor.outcomes_within,
+        ("capture", "keep"): model.capture.keep,
         ("rollout", "guard", "p99_latency"): model.rollout.guard.p99_latency,
         ("split", "test"): model.split.test if model.split and model.split.by == "time" else None,
     }

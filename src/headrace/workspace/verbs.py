@@ -18,7 +18,7 @@ from headrace.compiler.golden import answers_frame
 from headrace.data.differences import TableDifference
 from headrace.data.frames import columns_of, to_polars
 from headrace.data.validation import conform, refuse_infinite
-from headrace.kernel.clock import utc_now
+from headrace.kernel.clock import parse_duration, utc_now
 from headrace.kernel.errors import rebuilt
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
@@ -29,6 +29,7 @@ from headrace.kernel.records import (
     Certificate,
     ConsumerTraffic,
     Copied,
+    Forgotten,
     Freed,
     Graph,
     Hit,
@@ -39,6 +40,7 @@ from headrace.kernel.records import (
     ScoringCounts,
     Version,
 )
+from headrace.monitoring.erasing import expire, forget
 from headrace.monitoring.replay import replay as replayed
 from headrace.monitoring.trace import trace
 from headrace.registry.copying import Progress as CopyProgress
@@ -48,7 +50,7 @@ from headrace.registry.search import search_versions
 from headrace.registry.trusting import add_trusted
 from headrace.registry.verifying import problems_of
 from headrace.retraining.lineage import lineage_graph
-from headrace.retraining.showing import evidence
+from headrace.retraining.showing import evidence, policy_of
 from headrace.retraining.status import loop_progress, loop_status
 from headrace.serving.decoding import RowDecoder
 from headrace.serving.traffic import consumer_traffic, scoring_counts
@@ -62,6 +64,10 @@ from headrace.workspace.wiring import Rooms
 Progress = Callable[[Run], None]
 POLL_SECONDS = 0.1
 MOST_STARTS = 3
+
+
+KEPT = "400d"
+"""How long the predictions of a model without a project are kept."""
 
 
 class Workspace(Rooms):
@@ -311,6 +317,17 @@ class Workspace(Rooms):
     def lineage(self, subject: str) -> Graph:
         """Where a version, a model's versions, or all that was made of a snapshot come from, and where they went."""
         return lineage_graph(self.loop_rooms(), subject)
+
+    def forget(self, **key: Any) -> Forgotten:
+        """Erase the captured predictions whose key columns have these values, and their outcomes."""
+        return forget(self.tables, self.places, self.audit_log, settings.who(), key)
+
+    def expire(self) -> int:
+        """Erase the predictions that were captured longer ago than their models keep them; gives how many."""
+        rooms = self.loop_rooms()
+        policies = {model: policy_of(rooms, model) for model in self.models()}
+        keep = {model: parse_duration(p.settings.capture.keep if p else KEPT) for model, p in policies.items()}
+        return expire(self.tables, self.audit_log, self.clock, keep)
 
     def consumers(self) -> list[ConsumerTraffic]:
         """What each consumer asked of each model within a day, and its latency against its objective."""

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "status": ("loop:status", "Watch", "The loop of a model as it stands."),
     "trace": ("loop:trace", "Watch", "Everything behind one prediction."),
     "audit": ("loop:audit", "Watch", "The audit log; --verify walks the chain."),
+    "forget": ("keeping:forget", "Keep", "Erase a person's captured rows."),
     "gc": ("keeping:gc", "Keep", "Free what nothing refers to."),
     "workspace": ("keeping:workspace", "Keep", "Copy, back up, restore and verify a whole workspace."),
     "data": ("data:data", "Keep", "Snapshots of datasets: list, compare, pin."),

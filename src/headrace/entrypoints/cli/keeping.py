@@ -48,6 +48,22 @@ def _size(size: int) -> str:
     return f"{size / (1 << 20):,.1f} MB"
 
 
+@click.command()
+@click.argument("key", nargs=-1, required=True, metavar="COLUMN=VALUE...")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@verb
+def forget(call: Call, key: tuple[str, ...], yes: bool) -> None:
+    """Erase every captured prediction whose key has these values, and its outcomes, from the disk; it is recorded.
+
+    The audit log keeps a keyed hash of the key. Snapshots of datasets and versions trained on them stay as they are.
+    """
+    pairs = dict(one.partition("=")[::2] for one in key)
+    if not yes and (call.as_json or not click.confirm(f"Erase what was captured of {' '.join(key)}?", err=True)):
+        raise Refused("Nothing was erased.", todo="Say --yes to erase it.")
+    found = call.workspace.forget(**pairs)
+    call.answer(found, lambda: out.print(f"{found.predictions} predictions and {found.outcomes} outcomes are erased."))
+
+
 @click.group()
 def workspace() -> None:
     """A whole workspace: copy, back up, restore, verify.

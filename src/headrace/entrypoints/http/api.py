@@ -152,6 +152,13 @@ def _search(ws: Workspace, request: Request, _document: Any) -> Any:
     return ws.search(asked.get("words", ""), model=asked.get("model"), where=asked.getlist("where"))
 
 
+def _forget(ws: Workspace, _request: Request, document: Any) -> Any:
+    key = document.get("key") if isinstance(document, dict) else None
+    if not isinstance(key, dict):
+        raise InvalidInput("The body holds no key.", expected='{"key": {"COLUMN": VALUE}}', todo="Send one.")
+    return ws.forget(**{str(name): value for name, value in key.items()})
+
+
 def _progress(ws: Workspace, request: Request, _document: Any) -> Any:
     return ws.progress(request.path_params["model"])
 
@@ -192,6 +199,7 @@ VERBS: list[tuple[str, str, Asked, Verb]] = [
         "deploy",
         lambda ws, r, _: ws.trace(r.path_params["id"], replay="replay" in r.query_params),
     ),
+    ("POST", "/api/forget", "admin", _forget),
     ("GET", "/api/audit", "admin", _audit),
     ("GET", "/api/consumers", "any", lambda ws, _r, _d: ws.consumers()),
     ("GET", "/api/keys", "admin", lambda ws, _r, _d: ws.keys()),

@@ -1,0 +1,108 @@
+"""Erasing a person's captured rows by key, and whatever was captured too long ago; the audit chain stays whole.
+
+The chain never held the rows: of a forgotten key it holds a keyed hash. Files that held them are removed from the disk
+at once, not after the days for which Delta would keep them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from headrace.audit.log import AuditLog
+from headrace.kernel.clock import Clock
+from headrace.kernel.errors import InvalidInput, Unavailable
+from headrace.kernel.places import Places
+from headrace.kernel.records import Forgotten
+from headrace.monitoring.keys import hashed_keys
+from headrace.monitoring.predictions import Tables
+from headrace.serving.capture import read_segment
+from headrace.serving.protecting import hashed
+from headrace.serving.secret import open_secret
+from headrace.serving.segments import unshipped
+
+WAIT_SECONDS, POLL_SECONDS = 30.0, 0.1
+
+
+def forget(tables: Tables, places: Places, audit: AuditLog, who: str, key: dict[str, Any]) -> Forgotten:
+    """Erase every captured prediction whose key has these values, and the outcomes that belong to them.
+
+    Raises:
+        InvalidInput: no key was named.
+        Unavailable: a scoring server is still writing such rows; what was taken until then is erased.
+    """
+    if not key or any(value is None for value in key.values()):
+        raise InvalidInput("No key was named.", expected="COLUMN=VALUE, such as customer=17", todo="Name one.")
+    wanted = _Wanted(places, key)
+    deadline = time.monotonic() + WAIT_SECONDS
+    predictions = outcomes = 0
+    while True:
+        waiting = any(wanted.matches(row) for row in _waiting(places))
+        tables.ingest()
+        found = tables.erase(wanted.matches)
+        predictions, outcomes = predictions + found[0], outcomes + found[1]
+        if not waiting:
+            break
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                "A scoring server still writes rows with this key.",
+                todo="See that it answers no more requests with it, then forget the key again.",
+            )
+        time.sleep(POLL_SECONDS)
+    with audit.change() as change:
+        detail = {"key": wanted.told(), "predictions": predictions, "outcomes": outcomes}
+        change.entry(who, "forget", "captured rows", **detail)
+    return Forgotten(predictions=predictions, outcomes=outcomes)
+
+
+class _Wanted:
+    """Tells the rows of one key, whether its values were written down as they are or hashed."""
+
+    def __init__(self, places: Places, key: dict[str, Any]) -> None:
+        self._secret = open_secret(places.capture_key)
+        self._key = {name: {str(value), *_hashes(value, self._secret)} for name, value in key.items()}
+        self._names = hashed_keys(places).names
+        self._given = key
+
+    def matches(self, row: dict[str, Any]) -> bool:
+        """Whether a row's key has the values."""
+        return all(name in row and str(row[name]) in values for name, values in self._key.items())
+
+    def told(self) -> dict[str, str | None]:
+        """What the audit log may hold of the key."""
+        return {name: hashed(value, self._secret) for name, value in self._given.items()}
+
+
+def _hashes(value: Any, secret: bytes) -> Iterable[str]:
+    """The keyed hashes of a value, as the text and as the number that it may have been."""
+    forms = [value]
+    if isinstance(value, str):
+        with contextlib.suppress(msgspec.DecodeError):
+            forms.append(msgspec.json.decode(value))
+    return [found for form in forms if (found := hashed(form, secret)) is not None]
+
+
+def _waiting(places: Places) -> Iterable[dict[str, Any]]:
+    """The keys of rows that no table holds yet."""
+    for path in unshipped(places.spool, places.predictions_inbox):
+        for record in read_segment(path):
+            for i in range(record.rows):
+                yield {name: values[i] for name, values in record.keys.items()}
+
+
+def expire(tables: Tables, audit: AuditLog, clock: Clock, keep: dict[str, timedelta]) -> int:
+    """Erase the predictions of each model that were captured longer ago than it keeps them; gives their number."""
+    erased = 0
+    for model, length in keep.items():
+        before = (clock() - length).replace(tzinfo=None)
+        count = tables.expire(model, before)
+        if count:
+            with audit.change() as change:
+                change.entry("policy", "expire", model, before=f"{before:%Y-%m-%d}", predictions=count)
+        erased += count
+    return erased
