@@ -20,15 +20,15 @@ class Difference(Record, frozen=True, kw_only=True):
 def compare_runs(first: Run, second: Run) -> list[Difference]:
     """What differs between two runs, with all parameters and metrics of either."""
     rows = [
-        _line("version", _version(first), _version(second)),
-        _line("snapshot", first.snapshot[:16], second.snapshot[:16]),
-        _line("code", first.code[:16], second.code[:16]),
-        _line("seconds", _seconds(first), _seconds(second)),
+        line("version", _version(first), _version(second)),
+        line("snapshot", first.snapshot[:16], second.snapshot[:16]),
+        line("code", first.code[:16], second.code[:16]),
+        line("seconds", _seconds(first), _seconds(second)),
     ]
     for name in sorted({*first.params, *second.params}):
-        rows.append(_line(f"param {name}", _text(first.params.get(name)), _text(second.params.get(name))))
+        rows.append(line(f"param {name}", _text(first.params.get(name)), _text(second.params.get(name))))
     ours, theirs = _metrics(first), _metrics(second)
-    rows += [_metric(f"metric {name}", ours.get(name), theirs.get(name)) for name in sorted({*ours, *theirs})]
+    rows += [metric_line(f"metric {name}", ours.get(name), theirs.get(name)) for name in sorted({*ours, *theirs})]
     return rows
 
 
@@ -41,7 +41,8 @@ def _metrics(run: Run) -> dict[str, Metric]:
     return found
 
 
-def _metric(what: str, first: Metric | None, second: Metric | None) -> Difference:
+def metric_line(what: str, first: Metric | None, second: Metric | None) -> Difference:
+    """A metric of both sides, with a note where their intervals lie apart."""
     apart = first is not None and second is not None and (first.high < second.low or second.high < first.low)
     note = "intervals apart" if apart else ""
     left, right = _interval(first), _interval(second)
@@ -52,8 +53,9 @@ def _interval(metric: Metric | None) -> str:
     return "" if metric is None else f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f})"
 
 
-def _line(what: str, first: str, second: str) -> Difference:
-    return Difference(what=what, first=first, second=second, same=first == second)
+def line(what: str, first: str, second: str, note: str = "") -> Difference:
+    """A line of a comparison."""
+    return Difference(what=what, first=first, second=second, same=first == second, note=note)
 
 
 def _version(run: Run) -> str:

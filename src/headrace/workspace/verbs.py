@@ -59,6 +59,7 @@ from headrace.training.comparison import Difference, compare_runs
 from headrace.training.importing import Given, is_address, register_file
 from headrace.training.prove import recorded
 from headrace.training.registering import register_fitted
+from headrace.training.version_diff import Side, compare_versions
 from headrace.workspace.wiring import Rooms
 
 Progress = Callable[[Run], None]
@@ -348,8 +349,18 @@ class Workspace(Rooms):
         return search_versions(self.database, words, model, where, limit)
 
     def diff(self, first: str, second: str) -> list[Difference]:
-        """Two runs or versions side by side."""
-        return compare_runs(self._run_of(first), self._run_of(second))
+        """Two versions (``m@2``), or two runs by their ids, side by side."""
+        if "@" not in first or "@" not in second:
+            return compare_runs(self._run_of(first), self._run_of(second))
+        sides = [self._side(name) for name in (first, second)]
+        snapshots = [side.version.lineage.snapshot for side in sides]
+        changed = all(snapshots) and snapshots[0] != snapshots[1]
+        note = self.snapshots.compare(*snapshots).text() if changed else ""
+        return compare_versions(sides[0], sides[1], note)
+
+    def _side(self, name: str) -> Side:
+        version = self.version(name)
+        return Side(version, self.version_store.folder(version), self.version_store.open(version))
 
     def _run_of(self, name: str) -> Run:
         return self.run_store.get(self.version(name).lineage.run if "@" in name else name)
