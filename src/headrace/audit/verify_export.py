@@ -2,7 +2,8 @@
 
 Each line of audit.jsonl is an entry. Its hash is SHA-256 over the JSON list [seq, time, who, action, subject, detail,
 previous], without blanks, where `detail` is the text that stands there and `previous` is the hash of the entry before.
-head.json names the newest entry of the time of export; its signature (ed25519) is by the key in key.pub.
+head.json names an entry; its signature (ed25519) is by the key in key.pub, and vouches for all before it. Entries after
+it, if any, vouch for themselves: each carries a signature of its hash.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ def signed(folder, text, signature):
 def problems(folder):
     """What is wrong with the log in `folder`, one line each."""
     previous, number, hashes = "0" * 64, 0, {0: "0" * 64}
+    head = json.loads((folder / "head.json").read_text())
     for number, line in enumerate((folder / "audit.jsonl").read_text(encoding="utf-8").split("\n")[:-1], start=1):
         entry = json.loads(line)
         content = json.dumps([entry[name] for name in FIELDS], separators=(",", ":"), ensure_ascii=False)
@@ -36,8 +38,9 @@ def problems(folder):
             yield f"line {number}: entry {entry['seq']} does not follow the one before it"
         if hashlib.sha256(content.encode()).hexdigest() != entry["hash"]:
             yield f"line {number}: its content does not give its hash"
+        if number > head["seq"] and not signed(folder, entry["hash"], entry["signature"]):
+            yield f"line {number}: it follows the signed head, and its own signature does not hold"
         previous = hashes[number] = entry["hash"]
-    head = json.loads((folder / "head.json").read_text())
     if not signed(folder, f"headrace audit head {head['seq']} {head['hash']}", head["signature"]):
         yield "the head is not signed by the key in key.pub"
     if hashes.get(head["seq"]) != head["hash"]:

@@ -154,7 +154,11 @@ class Snapshots:
         return _snapshot(row)
 
     def only_files(self, connection: sa.Connection, dataset: str, digest: str, gone: set[str]) -> list[Path]:
-        """The files that this snapshot alone needs, once those in `gone` are not there any more."""
+        """The files that this snapshot alone needs, once those in `gone` are not there any more.
+
+        Raises:
+            NotTrusted: the table's log cannot be read, so nobody can tell.
+        """
         at = tables.snapshots.c
         rows = connection.execute(sa.select(at.digest, at.table_version).where(at.dataset == dataset)).all()
         mine = next(row.table_version for row in rows if row.digest == digest)
@@ -164,20 +168,27 @@ class Snapshots:
         return [*found, digests] if digests.exists() else found
 
     def orphans(self, connection: sa.Connection) -> list[Path]:
-        """Files in the tables' folders that no snapshot needs."""
+        """Files in the tables' folders that no snapshot needs; of a table whose log cannot be read, none."""
         at = tables.snapshots.c
         kept: set[Path] = set()
+        unreadable: set[str] = set()
         for row in connection.execute(sa.select(at.dataset, at.digest, at.table_version)):
-            kept |= self._files(row.dataset, row.table_version) | {self._rows_path(row.dataset, row.digest)}
-        there = [*self._folder.glob("*/*.parquet"), *self._folder.glob(".*.rows/*.npy")]
-        return sorted(set(there) - kept)
+            kept.add(self._rows_path(row.dataset, row.digest))
+            try:
+                kept |= self._files(row.dataset, row.table_version)
+            except NotTrusted:
+                unreadable.add(row.dataset)
+        there = {*self._folder.glob("*/*.parquet"), *self._folder.glob(".*.rows/*.npy")}
+        return sorted(path for path in there - kept if path.parent.name not in unreadable)
 
     def _files(self, dataset: str, version: int) -> set[Path]:
         folder = self._folder / dataset
         try:
             table = deltalake.DeltaTable(str(folder), version=version)
-        except (deltalake.exceptions.DeltaError, OSError):
-            return set()
+        except (deltalake.exceptions.DeltaError, OSError) as error:
+            raise NotTrusted(
+                f"The log of the table {folder} cannot be read: {error}.", todo="Restore it from a backup."
+            ) from error
         return {folder / name for name in pl.DataFrame(table.get_add_actions())["path"].to_list()}
 
     def forget(self, connection: sa.Connection, dataset: str, digest: str) -> None:

@@ -19,7 +19,6 @@ from headrace.kernel.clock import Clock
 from headrace.kernel.errors import InvalidInput, Unavailable
 from headrace.kernel.places import Places
 from headrace.kernel.records import Forgotten
-from headrace.monitoring.keys import hashed_keys
 from headrace.monitoring.predictions import Tables
 from headrace.serving.capture import read_segment
 from headrace.serving.protecting import hashed
@@ -39,6 +38,8 @@ def forget(tables: Tables, places: Places, audit: AuditLog, who: str, key: dict[
     if not key or any(value is None for value in key.values()):
         raise InvalidInput("No key was named.", expected="COLUMN=VALUE, such as customer=17", todo="Name one.")
     wanted = _Wanted(places, key)
+    with audit.change() as change:
+        change.entry(who, "begin to forget", "captured rows", key=wanted.told())
     deadline = time.monotonic() + WAIT_SECONDS
     predictions = outcomes = 0
     while True:
@@ -50,7 +51,7 @@ def forget(tables: Tables, places: Places, audit: AuditLog, who: str, key: dict[
             break
         if time.monotonic() > deadline:
             raise Unavailable(
-                "A scoring server still writes rows with this key.",
+                f"A scoring server still writes rows with this key; {predictions} predictions were erased.",
                 todo="See that it answers no more requests with it, then forget the key again.",
             )
         time.sleep(POLL_SECONDS)
@@ -65,8 +66,7 @@ class _Wanted:
 
     def __init__(self, places: Places, key: dict[str, Any]) -> None:
         self._secret = open_secret(places.capture_key)
-        self._key = {name: {str(value), *_hashes(value, self._secret)} for name, value in key.items()}
-        self._names = hashed_keys(places).names
+        self._key = {name: _written(value, self._secret) for name, value in key.items()}
         self._given = key
 
     def matches(self, row: dict[str, Any]) -> bool:
@@ -78,13 +78,19 @@ class _Wanted:
         return {name: hashed(value, self._secret) for name, value in self._given.items()}
 
 
-def _hashes(value: Any, secret: bytes) -> Iterable[str]:
-    """The keyed hashes of a value, as the text and as the number that it may have been."""
-    forms = [value]
+def _written(value: Any, secret: bytes) -> set[str]:
+    """How a value may have been written down, as text: the value itself, what it means as a number or a truth, the text
+    of these, and the keyed hash of each."""
+    forms: list[Any] = [value]
     if isinstance(value, str):
         with contextlib.suppress(msgspec.DecodeError):
-            forms.append(msgspec.json.decode(value))
-    return [found for form in forms if (found := hashed(form, secret)) is not None]
+            forms.append(msgspec.json.decode(value.lower()))
+    numbers = [form for form in forms if isinstance(form, int | float) and not isinstance(form, bool)]
+    forms += [float(number) for number in numbers]
+    forms += [int(number) for number in numbers if number == int(number)]
+    forms += [str(form) for form in forms] + [str(form).lower() for form in forms]
+    hashes = [hashed(form, secret) for form in forms]
+    return {str(form) for form in forms} | {one for one in hashes if one is not None}
 
 
 def _waiting(places: Places) -> Iterable[dict[str, Any]]:

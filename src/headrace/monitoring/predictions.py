@@ -13,6 +13,7 @@ from typing import Any
 import deltalake
 import msgspec
 import polars as pl
+from polars.exceptions import PanicException
 
 from headrace.data.frames import to_polars
 from headrace.kernel.clock import Clock, utc_now
@@ -184,9 +185,10 @@ class Tables:
             )
             keys = _matching(scan, matches)
             ids = scan.filter(pl.col("key").is_in(keys)).select("id").collect()["id"].to_list() if keys else []
-            gone = self._without(self._places.predictions, scan, ["model", "date"], pl.col("key").is_in(keys))
             theirs = pl.col("key").is_in(_matching(outcomes, matches)) | pl.col("prediction_id").is_in(ids)
-            return gone, self._without(self._places.outcomes, outcomes, ["date"], theirs.fill_null(False))
+            # Outcomes first: once a prediction is gone, nobody finds those that know it by its id alone.
+            told = self._without(self._places.outcomes, outcomes, ["date"], theirs.fill_null(False))
+            return self._without(self._places.predictions, scan, ["model", "date"], pl.col("key").is_in(keys)), told
 
     def expire(self, model: str, before: datetime) -> int:
         """Erase the predictions of a model that were captured before a moment; gives how many."""
@@ -200,20 +202,40 @@ class Tables:
 
         No condition of Delta's names their values, because the table's log would keep it.
         """
+        table = self._handle(path)
+        if table is None:
+            return 0
+        there = [field.name for field in table.schema().fields]
         held = scan.filter(gone).group_by(partition).len().collect()
         try:
             for values in held.select(partition).iter_rows(named=True):
                 here = pl.all_horizontal(pl.col(name) == value for name, value in values.items())
-                rest = scan.filter(here, ~gone).collect()
+                rest = scan.filter(here, ~gone).select(there).collect()
                 place = " AND ".join(f"{name} = {_quoted(str(value))}" for name, value in values.items())
                 deltalake.write_deltalake(str(path), rest, mode="overwrite", predicate=place)
-            if held.height:
-                erase_history(path)
+            erase_history(path)
         except (OSError, deltalake.exceptions.DeltaError) as error:
             raise StorageUnavailable(
                 f"Rows of {path} could not be erased: {error}.", todo="See that the disk may be written; do it again."
             ) from error
         return int(held["len"].sum())
+
+    def problems(self) -> list[str]:
+        """What is wrong with the two tables, in words; every row is read."""
+        found = []
+        for path, schema in ((self._places.predictions, PREDICTIONS), (self._places.outcomes, OUTCOMES)):
+            try:
+                self._scan(path, schema).select(pl.all().len()).collect()
+                self._scan(path, schema).select(pl.all().null_count()).collect()
+            except (deltalake.exceptions.DeltaError, pl.exceptions.PolarsError, PanicException, OSError) as error:
+                found.append(f"the table {path.parent.name} cannot be read: {str(error).splitlines()[0]}")
+        return found
+
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """Let nobody write to the tables within the block."""
+        with self._alone():
+            yield
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -67,6 +67,8 @@ def _copy(root: Path, draft: Path, progress: Progress) -> tuple[int, int]:
         if (root / name).exists():
             _copy_database(root / name, draft / name)
     names = [name for name in _names(root) if name != head]
+    for stale in set(_names(draft)) - {head, *names}:
+        (draft / stale).unlink()  # of an earlier attempt; the source has it no more
     size = 0
     for number, name in enumerate(names, start=1):
         size += _copy_file(root / name, draft / name)
@@ -82,7 +84,7 @@ def _names(root: Path) -> Iterator[Path]:
             folders[:] = [name for name in folders if name not in SKIPPED]
         folders.sort()
         for name in sorted(files):
-            if not name.endswith((".db", ".db-wal", ".db-shm", ".lock", ".draft", ".open")):
+            if not name.endswith((".db", ".db-wal", ".db-shm", ".lock", ".draft")):
                 yield here / name
 
 
@@ -99,6 +101,9 @@ def _copy_file(source: Path, target: Path) -> int:
     """Copy a file and read it back; gives its size. What an earlier attempt copied whole is kept."""
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f"{target.name}.draft")
+    if source.suffix == ".open":
+        shutil.copy2(source, target)  # a segment that grows: whoever reads it stops where it is torn
+        return target.stat().st_size
     try:
         expected = _digest(source)
     except FileNotFoundError:

@@ -69,10 +69,19 @@ class Promotions:
         Raises:
             NotFound: nobody asked.
             Refused: the one who asked may not approve.
+            Conflict: it was approved, and was live, before.
         """
         version = self._versions.get(reference)
+        if "live" in version.aliases:
+            return version
         approval = self.approvals.approve(version, who, word)
-        if approval.asked_by == POLICY or "live" in version.aliases:
+        since = approval.approved or self._clock()
+        if any(move.number == version.number and move.time >= since for move in self.history(version.name)):
+            raise Conflict(
+                f"{version.reference} was approved by {approval.approved_by} and was live already.",
+                todo=f"Make it live again with 'headrace promote {version.reference}'.",
+            )
+        if approval.asked_by == POLICY:
             return version
         return self.promote(version.reference, "live", approval.asked_by, approval.why)
 

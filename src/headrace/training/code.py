@@ -27,6 +27,7 @@ def keep_code(root: Path, store: Path) -> str:
     digest = digest_value({name: digest_bytes(content) for name, content in files.items()})
     target = store / digest
     if target.exists():
+        os.utime(target)  # it counts as new for who frees old ones
         return digest
     draft = store / f"draft-{new_id()}"
     try:

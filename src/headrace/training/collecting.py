@@ -18,7 +18,7 @@ from headrace.audit.log import AuditLog, Recorded
 from headrace.data.snapshots import Snapshots
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, to_text
-from headrace.kernel.errors import StorageUnavailable
+from headrace.kernel.errors import NotTrusted, StorageUnavailable
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
 from headrace.kernel.records import Freed
@@ -94,7 +94,7 @@ class Collector:
         yield from self._abandoned(now)
         yield from self._bundles(connection)
         yield from self._runs(connection, before)
-        yield from self._code(connection, before)
+        yield from self._code(connection, now, before)
         yield from self._old_snapshots(connection, before)
         yield from self._orphans(connection, now)
 
@@ -123,13 +123,14 @@ class Collector:
             if files:
                 yield self._freed("run", run, "it ended long ago; its records stay", files)
 
-    def _code(self, connection: sa.Connection, before: str) -> Iterator[Freed]:
+    def _code(self, connection: sa.Connection, now: datetime, before: str) -> Iterator[Freed]:
         at, held = tables.runs.c, set(connection.execute(sa.select(tables.holds.c.subject)).scalars())
         needed = (at.version.is_not(None)) | (at.ended.is_(None)) | (at.ended >= before)
         used = set(connection.execute(sa.select(at.code).where(needed).distinct()).scalars())
         used |= set(connection.execute(sa.select(tables.models.c.code)).scalars()) | held
         for path in _children(self._places.code):
-            if not path.name.startswith("draft-") and path.name not in used:
+            young = now.timestamp() - path.stat().st_mtime <= ABANDONED.total_seconds()
+            if not path.name.startswith("draft-") and path.name not in used and not young:
                 yield self._freed("code", path.name[:16], "no version, model or late run has it", [path])
 
     def _old_snapshots(self, connection: sa.Connection, before: str) -> Iterator[Freed]:
@@ -138,12 +139,17 @@ class Collector:
         needed = run.version.is_not(None) | run.ended.is_(None)
         used = set(connection.execute(sa.select(run.snapshot).where(needed).distinct()).scalars())
         used |= set(connection.execute(sa.select(tables.holds.c.subject)).scalars())
+        if connection.execute(sa.select(run.id).where(run.ended.is_(None), run.snapshot == "").limit(1)).first():
+            return  # a run that has just begun may be about to take an old one
         newest = sa.select(at.dataset, sa.func.max(at.created)).group_by(at.dataset)
         last = {tuple(row) for row in connection.execute(newest)}
         rows = connection.execute(sa.select(at.dataset, at.digest, at.created).order_by(at.created)).all()
         gone = [r for r in rows if r.digest not in used and r.created < before and (r.dataset, r.created) not in last]
         for row in gone:
-            files = self._snapshots.only_files(connection, row.dataset, row.digest, {r.digest for r in gone})
+            try:
+                files = self._snapshots.only_files(connection, row.dataset, row.digest, {r.digest for r in gone})
+            except NotTrusted:
+                continue  # nobody can tell which files it shares; 'headrace workspace verify' says what is wrong
             why = f"of {row.created[:10]}; no version needs it"
             yield self._freed("snapshot", f"{row.dataset} {row.digest}", why, files)
 

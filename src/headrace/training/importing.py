@@ -1,7 +1,8 @@
 """From a file to a version: ``python -m headrace.training.importing FOLDER`` opens it, cut off from the network.
 
 The parent looks at what the file holds and decides whether it may be opened. The child opens it, asks it, compiles it
-and fills the draft of a bundle; the parent seals, certifies and signs what stands there, and opens nothing itself.
+and fills the draft of a bundle; the parent seals, signs and certifies what stands there. A version that is served as a
+Python object, and that nothing but a pickle holds, is opened by its certificate and by scoring servers like any other.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def register_file(versions: Versions, places: Places, it: Given) -> Version:
         came = {"file": path.name, "form": kind, "sha256": digest_file(path)}
         trusted = {**came, "types": _names(path, kind)} if it.trust else None
         with drafting(places.staging) as draft:
-            filled = _in_child(Path(work), _request(Path(work), path, kind, it, draft))
+            filled = _in_child(Path(work), _request(Path(work), path, kind, it, draft), places.signing_key.parent)
             _check_draft(draft, filled, it.model)
             return versions.enter(draft, filled, it.who, trusted, came)
 
@@ -152,7 +153,7 @@ def _as_file(path: Path, table: Any) -> str:
     return str(path)
 
 
-def _in_child(work: Path, asked: ImportRequest) -> Filled:
+def _in_child(work: Path, asked: ImportRequest, keys: Path) -> Filled:
     """Have the draft filled by a confined process.
 
     Raises:
@@ -160,7 +161,7 @@ def _in_child(work: Path, asked: ImportRequest) -> Filled:
         InvalidInput: it died.
     """
     (work / "request.json").write_bytes(msgspec.json.encode(asked))
-    code = run_confined("headrace.training.importing", work, SECONDS)
+    code = run_confined("headrace.training.importing", work, SECONDS, keys)
     if code == FAILED and (work / "error.json").exists():
         raise rebuilt(msgspec.json.decode((work / "error.json").read_bytes()))
     if code:

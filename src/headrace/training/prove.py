@@ -18,7 +18,7 @@ from headrace.compiler.certificate import agreement
 from headrace.compiler.golden import stored_golden
 from headrace.data.differences import compare_tables
 from headrace.kernel.digests import digest_value
-from headrace.kernel.errors import InvalidInput, NotFound
+from headrace.kernel.errors import InvalidInput, NotFound, NotTrusted
 from headrace.kernel.ports import Answers
 from headrace.kernel.records import Level, Metric, Proof, ProofInput, Retraining, Snapshot, Version
 from headrace.kernel.schema import Schema
@@ -232,7 +232,7 @@ def _held(it: Recorded, work: Path, found: dict[str, Any]) -> Retraining:
     theirs = _answers(pl.read_ipc(work / "answers.arrow"))
     level, worst, flipped = agreement(golden.answers, theirs)
     metrics = {name: msgspec.convert(metric, Metric) for name, metric in found["metrics"].items()}
-    if level == "L1" and found["digest"] == _own_digest(it):
+    if level == "L1" and found["digest"] and found["digest"] == _own_digest(it):
         level = "L0"
     if level not in ("L0", "L1", "L2"):
         level = "L3" if _within(it.version.metrics, metrics) else "none"
@@ -269,7 +269,8 @@ def compare(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any]) -> dict[
     trainings = tuple(msgspec.convert(made[name], Retraining) for name in ("first", "second"))
     used = msgspec.convert(made["first_environment"], Environment)
     inputs = (*msgspec.convert(made["inputs"], list[ProofInput]), *_surroundings(it.environment, used))
-    repeats = trainings[0].digest == trainings[1].digest
+    known = all(one.digest for one in trainings)
+    repeats = trainings[0].digest == trainings[1].digest if known else all(one.level == "L1" for one in trainings)
     worst = max((one.level for one in trainings), key=LEVELS.index)
     proof = Proof(
         id=run,
@@ -346,8 +347,14 @@ def _changes(rooms: Rooms, it: Recorded) -> tuple[str, ...]:
     """What is otherwise than in the version before, as far as both come from a project."""
     try:
         before = recorded(rooms, f"{it.version.name}@{it.version.number - 1}")
+        return _changed(rooms, before, it)
     except (NotFound, InvalidInput):
         return ()
+    except NotTrusted as error:
+        return (f"the version before cannot be read: {error.text}",)
+
+
+def _changed(rooms: Rooms, before: Recorded, it: Recorded) -> tuple[str, ...]:
     said = []
     if before.snapshot.digest != it.snapshot.digest:
         frames = [rooms.snapshots.look(one.snapshot)[0] for one in (before, it)]

@@ -289,11 +289,12 @@ class Workspace(Rooms):
 
     def verify(self) -> list[str]:
         """What is wrong with this workspace, in words: its audit chain, every bundle, every snapshot."""
-        return problems_of(self.audit_log, self.version_store, self.snapshots)
+        return problems_of(self.audit_log, self.version_store, self.snapshots, self.tables.problems)
 
     def copy(self, target: str | Path, progress: CopyProgress | None = None) -> Copied:
         """Copy this workspace, running or not, to a new folder, and verify the copy."""
-        return copy_workspace(self.places, Path(target).absolute(), _problems_at, progress)
+        with self.tables.still():
+            return copy_workspace(self.places, Path(target).absolute(), _problems_at, progress)
 
     def hold(self, digest: str, why: str = "asked for") -> Hold:
         """Keep a snapshot whatever `gc` finds."""
@@ -319,7 +320,7 @@ class Workspace(Rooms):
         """Where a version, a model's versions, or all that was made of a snapshot come from, and where they went."""
         return lineage_graph(self.loop_rooms(), subject)
 
-    def forget(self, **key: Any) -> Forgotten:
+    def forget(self, /, **key: Any) -> Forgotten:
         """Erase the captured predictions whose key columns have these values, and their outcomes."""
         return forget(self.tables, self.places, self.audit_log, settings.who(), key)
 

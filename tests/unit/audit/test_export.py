@@ -49,7 +49,9 @@ def test_the_script_is_short_and_needs_nothing_of_ours():
     assert "import headrace" not in text
 
 
-@pytest.mark.parametrize("way", ["edit", "remove one", "remove the end", "swap", "another head", "another key"])
+@pytest.mark.parametrize(
+    "way", ["edit", "remove one", "remove the end", "swap", "another head", "another key", "append"]
+)
 def test_what_was_changed_is_seen(exported, tmp_path, way):
     path = exported / "audit.jsonl"
     lines = path.read_text().split("\n")[:-1]
@@ -62,6 +64,21 @@ def test_what_was_changed_is_seen(exported, tmp_path, way):
         lines.pop()
     elif way == "swap":
         lines[0], lines[1] = lines[1], lines[0]
+    elif way == "append":
+        import hashlib
+
+        forged = {
+            **json.loads(lines[-1]),
+            "seq": len(lines) + 1,
+            "who": "alice",
+            "action": "approve",
+            "signature": "00",
+        }
+        forged["previous"] = json.loads(lines[-1])["hash"]
+        content = [forged[name] for name in ("seq", "time", "who", "action", "subject", "detail", "previous")]
+        text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+        forged["hash"] = hashlib.sha256(text.encode()).hexdigest()
+        lines.append(json.dumps(forged))
     elif way == "another head":
         head["seq"] -= 1
     else:

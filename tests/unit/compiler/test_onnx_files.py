@@ -186,7 +186,7 @@ def test_what_may_not_be_in_a_file(make, ws):
 def test_what_is_no_model(ws, tmp_path):
     with pytest.raises(InvalidInput, match="not ONNX"):
         ws.register("m", b"garbage" * 40, example=TABLE)
-    with pytest.raises(InvalidInput, match=r"no ONNX file"):
+    with pytest.raises(InvalidInput, match=r"There is no file"):
         ws.register("m", tmp_path / "absent.onnx", example=TABLE)
     with pytest.raises(InvalidInput, match="has 3 columns"):
         ws.register("m", softmax_model().SerializeToString(), example=TABLE[["a", "b"]])

@@ -60,7 +60,7 @@ def test_what_it_records(registered):
     version = registered.version("late@1")
     folder = registered.places.bundles / version.digest
     environment = json.loads((folder / "environment" / "environment.json").read_text())
-    assert environment["packages"]["numpy"]["version"] and environment["packages"]["numpy"]["record"]
+    assert environment["packages"]["numpy"]["version"] and environment["packages"]["numpy"]["content"]
     assert environment["python"] and environment["cpu"] and environment["cores"]
     assert json.loads((folder / "evidence" / "certificate.json").read_text())["passed"]
     assert "late@1" in version._repr_html_() and "L1" in version._repr_html_()

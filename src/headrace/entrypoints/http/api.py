@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from headrace.entrypoints.outcomes import status_of
-from headrace.kernel.errors import HeadraceError, InvalidInput
+from headrace.kernel.errors import HeadraceError, InvalidInput, KeyNeeded
 from headrace.serving.guard import Asked
 from headrace.settings import acting
 from headrace.workspace import Workspace
@@ -110,10 +110,25 @@ def _start(ws: Workspace, request: Request, document: Any) -> Any:
 
 def _promote(ws: Workspace, request: Request, document: Any) -> Any:
     asked = _object(document, alias=str, why=str)
+    if ws.approvals.required(request.path_params["model"]):
+        _named(request, "promote")
     return ws.promote(_reference(request), asked.get("alias", "live"), asked.get("why", "asked for"))
 
 
+def _named(request: Request, what: str) -> None:
+    """See that a key says who asks, where one person must not be two.
+
+    Raises:
+        KeyNeeded: none was shown.
+    """
+    if request.scope.get(KEY) is None:
+        raise KeyNeeded(
+            f"Nobody says who wants to {what}.", expected="a key", todo="Send 'Authorization: Bearer KEY', of your own."
+        )
+
+
 def _approve(ws: Workspace, request: Request, document: Any) -> Any:
+    _named(request, "approve")
     return ws.approve(_reference(request), _object(document, why=str).get("why", ""))
 
 
@@ -137,7 +152,7 @@ def _outcomes(ws: Workspace, _request: Request, document: Any) -> Any:
 
 def _audit(ws: Workspace, request: Request, _document: Any) -> Any:
     limit = request.query_params.get("limit", "50")
-    if not limit.isdigit():
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
         raise InvalidInput(f"limit is {limit!r}.", expected="a number", todo="Correct it.")
     report = ws.verify_audit() if request.query_params.get("verify") else None
     return {"entries": ws.audit(min(int(limit), 1000)), "report": report}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 
 from headrace.kernel.digests import digest_file
 from headrace.kernel.errors import NotTrusted
@@ -31,6 +32,16 @@ def register_bundle(versions: Versions, places: Places, model: str, folder: Path
     Raises:
         NotTrusted: it was altered, or no trusted key signed it and nobody gave their word for it.
     """
+    try:
+        return _entered(versions, places, model, folder, who, trust)
+    except (msgspec.MsgspecError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+        raise NotTrusted(
+            f"The bundle in {folder} is none that Headrace wrote: {str(error).splitlines()[0]}.",
+            todo="Export it again from the registry that made it.",
+        ) from error
+
+
+def _entered(versions: Versions, places: Places, model: str, folder: Path, who: str, trust: bool) -> Version:
     digest, manifest, trusted = _verified(places, folder, trust)
     with drafting(places.staging) as draft:
         for name in manifest.files.keys() - set(MADE_HERE):
