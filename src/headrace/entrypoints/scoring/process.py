@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import os
 import socket
@@ -25,6 +26,7 @@ LEAVING_SECONDS = 3.0
 QUIET_SECONDS = 0.3
 IDLE_SECONDS = 1.0
 Announce = Callable[[str, int], None]
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGE_BLOCK = -1, -3, 128 << 10
 Background = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -151,7 +153,12 @@ async def _announced(server: uvicorn.Server, announce: Callable[[], None]) -> No
 
 def _settle_memory() -> None:
     """Leave what was loaded so far out of the search for cycles, and search less often: a search of a large heap stops
-    every request for milliseconds."""
+    every request for milliseconds. And let glibc give large blocks back as soon as they are free (`mallopt(3)`): by
+    itself it keeps up to 32 MB of them between those that are in use, request upon request."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+        mallopt(M_TRIM_THRESHOLD, LARGE_BLOCK)
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 100)
