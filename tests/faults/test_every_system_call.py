@@ -122,15 +122,14 @@ def whole(root, act):
 
 @pytest.mark.parametrize("act", ACTS)
 def test_killed_at(act, prepared, tmp_path):
-    places = places_of(act, prepared, tmp_path, CHANGES)
-    passed = 0
-    for name, number in places:
-        root = fresh(prepared, tmp_path)
-        code, said, _ = strace(act, root, CHANGES, "-e", f"inject={name}:signal=SIGKILL:when={number}")
-        assert code in (-9, 137, 0), (name, number, code, said)
-        passed += code == 0  # the last pages of a database are not the same number each time
+    for name, number in places_of(act, prepared, tmp_path, CHANGES):
+        code = 0
+        while code == 0 and number:  # a database writes a page more or less each time: then the one before is hit
+            root = fresh(prepared, tmp_path)
+            code, said, _ = strace(act, root, CHANGES, "-e", f"inject={name}:signal=SIGKILL:when={number}")
+            number -= 1
+        assert code in (-9, 137), (name, number, code, said)
         whole(root, act)
-    assert passed <= max(1, len(places) // 10)
 
 
 @pytest.mark.parametrize("act", ACTS)

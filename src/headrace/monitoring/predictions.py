@@ -240,9 +240,16 @@ class Tables:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """One writer at a time, whatever processes believe of their duties."""
-        self._places.predictions_inbox.mkdir(parents=True, exist_ok=True)
-        with (self._places.predictions_inbox.parent / "writer.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.ExitStack() as held:
+            try:
+                self._places.predictions_inbox.mkdir(parents=True, exist_ok=True)
+                lock = held.enter_context((self._places.predictions_inbox.parent / "writer.lock").open("w"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as error:
+                raise StorageUnavailable(
+                    f"The tables of predictions and outcomes could not be locked: {error.strerror or error}.",
+                    todo="See that the disk has room and the folder may be written; nothing was changed.",
+                ) from error
             yield
 
     def _ingest_outcomes(self) -> None:
