@@ -11,7 +11,8 @@ import msgspec
 
 from headrace.audit.chain import Head
 from headrace.audit.signing import Signer
-from headrace.kernel.errors import Conflict, StorageUnavailable
+from headrace.kernel.errors import StorageUnavailable
+from headrace.kernel.folders import need_empty
 
 SCRIPT = Path(__file__).with_name("verify_export.py")
 FIELDS = ("seq", "time", "who", "action", "subject", "detail", "previous", "hash", "signature")
@@ -24,8 +25,7 @@ def export_chain(rows: Iterable[Any], head: Head, signer: Signer, folder: Path) 
         Conflict: something stands there.
         StorageUnavailable: it cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Conflict(f"Something stands at {folder}.", expected="a new folder", todo="Name another one.")
+    need_empty(folder)
     count = 0
     try:
         folder.mkdir(parents=True, exist_ok=True)

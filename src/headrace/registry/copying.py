@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from headrace.kernel.errors import Conflict, NotTrusted, StorageUnavailable
+from headrace.kernel.errors import NotTrusted, StorageUnavailable
+from headrace.kernel.folders import need_empty
 from headrace.kernel.places import Places
 from headrace.kernel.records import Copied
 
@@ -35,8 +36,7 @@ def copy_workspace(source: Places, target: Path, check: Check, progress: Progres
         NotTrusted: a file is not the same after it was copied, or the copy is not whole.
         StorageUnavailable: the copy cannot be written; the source is untouched, and `target` is not there.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise Conflict(f"Something stands at {target}.", expected="a new folder", todo="Name another one.")
+    need_empty(target)
     draft = target.with_name(f".{target.name}.copying")
     try:
         found = _copy(source.root, draft, progress or (lambda _done, _of: None))

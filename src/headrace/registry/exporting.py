@@ -11,7 +11,8 @@ import msgspec
 import yaml
 
 from headrace.kernel.clock import to_text
-from headrace.kernel.errors import Conflict, InvalidInput, StorageUnavailable
+from headrace.kernel.errors import InvalidInput, StorageUnavailable
+from headrace.kernel.folders import need_empty
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.records import Version
 from headrace.kernel.release import VERSION
@@ -34,10 +35,7 @@ def export(version: Version, bundle: Path, target: Path, form: str) -> Path:
     """
     if form not in FORMS:
         raise InvalidInput(f"There is no form {form!r}.", expected=f"one of {', '.join(FORMS)}", todo="Correct it.")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise Conflict(
-            f"Something stands at {target}.", expected="a folder that is empty or new", todo="Name another one."
-        )
+    need_empty(target)
     draft = target.with_name(f".{target.name}.{new_id()}")
     try:
         draft.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from headrace.audit.signing import PublicKey, Signer, read_public
-from headrace.kernel.digests import digest_bytes, digest_file
+from headrace.kernel.digests import digest_bytes
 from headrace.kernel.errors import NotTrusted
 from headrace.runtimes.bundle import MANIFEST, REPAIR, SIGNATURE, Manifest, verify_bundle
 
@@ -73,10 +73,9 @@ def _pae(payload: bytes) -> bytes:
 
 
 def sign_bundle(folder: Path, name: str, signer: Signer) -> bytes:
-    """The signature document of the bundle in `folder`, as `name`."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    files = {path.relative_to(folder).as_posix(): digest_file(path) for path in paths}
-    files.pop(SIGNATURE, None)
+    """The signature document of the sealed bundle in `folder`, as `name`; its manifest has the digests."""
+    content = (folder / MANIFEST).read_bytes()
+    files = {**msgspec.json.decode(content, type=Manifest).files, MANIFEST: digest_bytes(content)}
     resources = [{"name": one, "algorithm": "sha256", "digest": files[one]} for one in sorted(files)]
     statement = {
         "_type": STATEMENT_TYPE,

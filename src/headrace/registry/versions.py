@@ -25,7 +25,7 @@ from headrace.kernel.records import Certificate, Lineage, Runtime, Version
 from headrace.registry.bundles import Draft, drafting, keep
 from headrace.registry.filling import Filled, Registration, fill
 from headrace.registry.search import words_of
-from headrace.registry.signatures import open_trust, sign_bundle
+from headrace.registry.signatures import Trust, open_trust, sign_bundle
 from headrace.runtimes.bundle import SIGNATURE, Manifest, verify_bundle
 from headrace.runtimes.opening import open_bundle
 
@@ -109,7 +109,7 @@ class Versions:
             NotTrusted: it was altered, or is not signed by a trusted key.
         """
         folder = self._places.bundles / version.digest
-        open_trust(self._places.signing_public, self._places.trusted).verified(folder, version.digest)
+        self._trust().verified(folder, version.digest)
         return folder
 
     def open(self, version: Version, threads: int = 1) -> Scorer:
@@ -118,7 +118,12 @@ class Versions:
         Raises:
             NotTrusted: the bundle was altered, or is not signed by a trusted key.
         """
-        return open_bundle(self.folder(version), version.digest, threads)
+        folder = self._places.bundles / version.digest
+        self._trust().signed(folder, version.digest)
+        return open_bundle(folder, version.digest, threads)
+
+    def _trust(self) -> Trust:
+        return open_trust(self._places.signing_public, self._places.trusted)
 
     def sign_earlier(self) -> int:
         """Sign the bundles that an earlier Headrace, which signed none, registered here; gives their number.

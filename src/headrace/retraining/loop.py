@@ -24,15 +24,15 @@ from headrace.kernel.schema import Schema
 from headrace.monitoring.predictions import Tables
 from headrace.monitoring.reference import MonitorReference
 from headrace.monitoring.windows import Watched, Windows
-from headrace.registry.promotion import Promotions
+from headrace.registry.promotion import POLICY, Promotions
 from headrace.registry.versions import Versions
 from headrace.retraining.policy import due, proof_due, rollout_settings, slow_seconds
 from headrace.rollout.rollouts import Rollouts
 from headrace.runtimes.bundle import MONITOR
+from headrace.training.policies import kept_policy
 from headrace.training.project import ModelSection, Policy
 from headrace.training.runs import Runs
 
-WHO = "policy"
 GRACE = timedelta(seconds=5)
 
 
@@ -83,7 +83,7 @@ class Loop:
         self._mark(fresh)
         failed: Exception | None = None
         for model in self._rooms.versions.models():
-            policy = self._policy(model)
+            policy = kept_policy(self._rooms.database, model)
             try:
                 if policy is not None:
                     self._turn_model(model, policy)
@@ -186,13 +186,13 @@ class Loop:
             return
         run = f"{alarm.id}-retrain"
         self._rooms.start(
-            alarm.model, f"alarm {alarm.kind} in the window of {alarm.window[:10]}: {alarm.text}", WHO, run
+            alarm.model, f"alarm {alarm.kind} in the window of {alarm.window[:10]}: {alarm.text}", POLICY, run
         )
         self._rooms.windows.handle(alarm, f"run {run}")
 
     def _busy(self, model: str) -> str:
         unfinished = [run for run in self._rooms.runs.unfinished() if run.kind != "prove"]
-        if any(run.model == model and run.created_by == WHO for run in unfinished):
+        if any(run.model == model and run.created_by == POLICY for run in unfinished):
             return "a retraining is under way"
         return "a rollout is under way" if self._rooms.rollouts.running(model) else ""
 
@@ -201,17 +201,17 @@ class Loop:
         last = self._cron.setdefault(model, now)
         line = due(section, last, now)
         if line is not None and not self._busy(model):
-            self._rooms.start(model, f"schedule {line}", WHO, new_id())
+            self._rooms.start(model, f"schedule {line}", POLICY, new_id())
         live = self._live(model) if proof_due(section, last, now) else None
         if live is not None:
             version = self._rooms.versions.get(f"{model}@{live}")
-            self._rooms.prove(version, f"schedule {section.prove}", WHO)
+            self._rooms.prove(version, f"schedule {section.prove}", POLICY)
         self._cron[model] = now
 
     def _follow_runs(self, model: str, section: ModelSection) -> None:
         """What became of the policy's own runs: a version that passed its gate is rolled out, any other is left."""
         for run in self._rooms.runs.list(model, limit=5):
-            if run.created_by != WHO or run.status != "done" or run.version is None:
+            if run.created_by != POLICY or run.status != "done" or run.version is None:
                 continue
             version = self._rooms.versions.get(f"{model}@{run.version}")
             if self._untried(version, run):
@@ -229,7 +229,7 @@ class Loop:
 
     def _roll_out(self, version: Version, run: Run, section: ModelSection) -> None:
         if section.require_approval:
-            approval = self._rooms.promotions.approvals.ask(version, WHO, run.reason)
+            approval = self._rooms.promotions.approvals.ask(version, POLICY, run.reason)
             if not approval.approved_by:
                 return
         live = self._live(version.name)
@@ -251,11 +251,6 @@ class Loop:
         if rollout is not None:
             windows = self._rooms.windows.list(model, rollout.candidate)
             self._rooms.rollouts.advance(rollout, windows, rollout_settings(section))
-
-    def _policy(self, model: str) -> Policy | None:
-        with self._rooms.database.read() as connection:
-            stored = connection.execute(sa.select(tables.models.c.policy).where(tables.models.c.name == model)).scalar()
-        return msgspec.convert(stored, Policy) if stored else None
 
 
 def _seen(schema: Schema, section: ModelSection) -> Schema:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from headrace.kernel.records import Promotion, Proof, Record, Rollout, Run, Version, Window
+from headrace.kernel.records import Promotion, Proof, Record, Rollout, Version, Window
 from headrace.training.project import Policy
 
 SECTIONS = {"D": "data and features", "M": "model development", "I": "infrastructure", "Mo": "monitoring"}
@@ -21,7 +21,6 @@ class Facts(NamedTuple):
 
     version: Version
     policy: Policy | None
-    run: Run | None
     trials: int
     proofs: list[Proof]
     rollouts: list[Rollout]

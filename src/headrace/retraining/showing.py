@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import msgspec
-import sqlalchemy as sa
 
 from headrace.audit.signing import Signer
-from headrace.kernel import tables
 from headrace.kernel.errors import NotFound
 from headrace.kernel.records import Run, Version
-from headrace.kernel.schema import example_row
 from headrace.registry.environment import Environment
 from headrace.registry.evidence.bom import ml_bom
 from headrace.registry.evidence.card import model_card
 from headrace.registry.evidence.hand_off import hand_off
 from headrace.registry.evidence.provenance import provenance
+from headrace.registry.measuring import bundle_size, row_seconds
 from headrace.registry.signatures import envelope
 from headrace.retraining.loop import Rooms
 from headrace.retraining.ml_test_score import Facts, as_markdown, ml_test_score
 from headrace.runtimes.bundle import MANIFEST, MONITOR, Manifest
+from headrace.training.policies import kept_policy
 from headrace.training.project import Policy
 from headrace.training.proofs import Proofs
-
-TIMES = 200
 
 
 def evidence(rooms: Rooms, proofs: Proofs, signer: Signer, reference: str) -> dict[str, str]:
@@ -39,11 +35,11 @@ def evidence(rooms: Rooms, proofs: Proofs, signer: Signer, reference: str) -> di
     folder = rooms.versions.folder(version)
     manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     environment = msgspec.json.decode((folder / "environment/environment.json").read_bytes(), type=Environment)
-    policy = policy_of(rooms, version.name)
+    policy = kept_policy(rooms.database, version.name)
     purpose = policy.settings.purpose if policy else ""
     owners = owners_of(policy)
     score = ml_test_score(_facts(rooms, proofs, version, policy))
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    latency = row_seconds(version, rooms.versions.open(version))
     said = ", ".join(f"{who} ({what})" for what, who in owners.items() if who)
     return {
         "model-card.md": model_card(version, manifest, purpose, said),
@@ -51,7 +47,7 @@ def evidence(rooms: Rooms, proofs: Proofs, signer: Signer, reference: str) -> di
         "provenance.dsse.json": _json(envelope(provenance(version, manifest, signer), signer)),
         "ml-test-score.json": _json(score),
         "ml-test-score.md": as_markdown(version.reference, score),
-        "hand-off.md": hand_off(version, purpose, owners, size, _latency(rooms, version), _earlier(rooms, version)),
+        "hand-off.md": hand_off(version, purpose, owners, bundle_size(folder), latency, _earlier(rooms, version)),
         "metrics.json": _json({"metrics": version.metrics, "slices": version.slices}),
         "gate.json": _json(version.gate),
         "certificate.json": _json(version.certificate),
@@ -62,13 +58,6 @@ def evidence(rooms: Rooms, proofs: Proofs, signer: Signer, reference: str) -> di
 
 def _json(document: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
-
-
-def policy_of(rooms: Rooms, model: str) -> Policy | None:
-    """The policy of a model, where a project gave it one."""
-    with rooms.database.read() as connection:
-        row = connection.execute(sa.select(tables.models.c.policy).where(tables.models.c.name == model)).first()
-    return msgspec.convert(row.policy, Policy) if row is not None and row.policy else None
 
 
 def owners_of(policy: Policy | None) -> dict[str, str]:
@@ -85,7 +74,6 @@ def _facts(rooms: Rooms, proofs: Proofs, version: Version, policy: Policy | None
     return Facts(
         version=version,
         policy=policy,
-        run=run,
         trials=len(rooms.runs.list(version.name, parent=run.id, limit=200)) if run else 0,
         proofs=proofs.list(version.name, version.number),
         rollouts=rooms.rollouts.list(version.name, limit=50),
@@ -105,16 +93,3 @@ def _run(rooms: Rooms, version: Version) -> Run | None:
 def _earlier(rooms: Rooms, version: Version) -> int | None:
     moves = rooms.promotions.history(version.name)
     return next((p.previous for p in moves if p.number == version.number and p.previous != p.number), None)
-
-
-def _latency(rooms: Rooms, version: Version) -> float:
-    """Seconds for one row, the middle of some."""
-    scorer = rooms.versions.open(version)
-    row = example_row(version.schema)
-    columns = {column.name: [row.get(column.name)] for column in version.schema.features}
-    taken = []
-    for _ in range(TIMES if version.runtime == "graph" else TIMES // 10):
-        began = time.perf_counter()
-        scorer.answer(columns, 1)
-        taken.append(time.perf_counter() - began)
-    return sorted(taken)[len(taken) // 2]

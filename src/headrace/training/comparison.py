@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headrace.kernel.records import Metric, Record, Run
+from headrace.kernel.records import Metric, Record, Run, Slice
 
 
 class Difference(Record, frozen=True, kw_only=True):
@@ -33,10 +33,13 @@ def compare_runs(first: Run, second: Run) -> list[Difference]:
 
 
 def _metrics(run: Run) -> dict[str, Metric]:
-    if run.evaluation is None:
-        return {}
-    found = dict(run.evaluation.metrics)
-    for part in run.evaluation.slices:
+    return by_slice(run.evaluation.metrics, run.evaluation.slices) if run.evaluation is not None else {}
+
+
+def by_slice(metrics: dict[str, Metric], slices: tuple[Slice, ...]) -> dict[str, Metric]:
+    """The metrics, and those of each slice under a name that says where."""
+    found = dict(metrics)
+    for part in slices:
         found |= {f"{name} where {part.column} is {part.value}": metric for name, metric in part.metrics.items()}
     return found
 

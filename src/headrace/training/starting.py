@@ -22,6 +22,7 @@ from headrace.registry.routing import advance_generation, publish, served
 from headrace.registry.versions import ensure_model
 from headrace.training import durable
 from headrace.training.code import commit_of, keep_code
+from headrace.training.policies import kept_policy
 from headrace.training.project import Policy, read_project
 from headrace.training.runs import Asked, Runs
 
@@ -98,21 +99,15 @@ class Starter:
         Raises:
             NotFound: the version was not made by a project.
         """
-        policy = self._policy(version.name)
+        policy = kept_policy(self._database, version.name)
+        if policy is None:
+            raise NotFound(
+                f"{version.name} was not made by a project, so nothing says how it was trained.",
+                todo="Put the training into a project ('headrace init DIR') and run it; that version can be proved.",
+            )
         lineage = version.lineage
         asked = Asked(policy=policy, kind="prove", params=params, reason=reason, who=who, code=lineage.code, root="")
         return self._enter(asked, new_id())
-
-    def _policy(self, model: str) -> Policy:
-        at = tables.models.c
-        with self._database.read() as connection:
-            row = connection.execute(sa.select(tables.models).where(at.name == model)).first()
-        if row is None or not row.policy:
-            raise NotFound(
-                f"{model} was not made by a project, so nothing says how it was trained.",
-                todo="Put the training into a project ('headrace init DIR') and run it; that version can be proved.",
-            )
-        return msgspec.convert(row.policy, Policy)
 
     def reconcile(self) -> None:
         """Hand over again what was entered and, after a crash, not handed over."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from headrace.kernel.ports import Scorer
-from headrace.kernel.records import Metric, Version
-from headrace.kernel.schema import Schema, describe_type, example_row
+from headrace.kernel.records import Version
+from headrace.kernel.schema import Schema, describe_type
 from headrace.registry.environment import Environment
+from headrace.registry.measuring import bundle_size, row_seconds
 from headrace.runtimes.bundle import MANIFEST, Manifest
 from headrace.training.code import source_digests
-from headrace.training.comparison import Difference, line, metric_line
-
-TIMES = 50
+from headrace.training.comparison import Difference, by_slice, line, metric_line
 
 
 class Side(NamedTuple):
@@ -48,10 +46,10 @@ def compare_versions(first: Side, second: Side, data: str = "") -> list[Differen
     ]
     names = sorted({*ours.params, *theirs.params})
     rows += [line(f"param {n}", *(str(m.params.get(n, "")) for m in (ours, theirs))) for n in names]
-    before, after = _metrics(first.version), _metrics(second.version)
+    before, after = (by_slice(side.version.metrics, side.version.slices) for side in sides)
     rows += [metric_line(f"metric {n}", before.get(n), after.get(n)) for n in sorted({*before, *after})]
-    rows.append(line("size", *(f"{_size(side.folder) / (1 << 20):.2f} MB" for side in sides)))
-    rows.append(line("one row", *(f"{1e6 * _seconds(side):,.0f} µs" for side in sides)))
+    rows.append(line("size", *(f"{bundle_size(side.folder) / (1 << 20):.2f} MB" for side in sides)))
+    rows.append(line("one row", *(f"{1e6 * row_seconds(side.version, side.scorer):,.0f} µs" for side in sides)))
     return rows
 
 
@@ -87,26 +85,3 @@ def _environment(before: Environment, after: Environment) -> list[Difference]:
 def _packages(environment: Environment) -> dict[str, str]:
     known = environment.packages
     return {name: known[name].version for name in environment.needed or known if name in known}
-
-
-def _metrics(version: Version) -> dict[str, Metric]:
-    found = dict(version.metrics)
-    for part in version.slices:
-        found |= {f"{name} where {part.column} is {part.value}": metric for name, metric in part.metrics.items()}
-    return found
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _seconds(side: Side) -> float:
-    """Seconds for one row, the middle of some."""
-    row = example_row(side.version.schema)
-    columns = {column.name: [row.get(column.name)] for column in side.version.schema.features}
-    taken = []
-    for _ in range(TIMES):
-        began = time.perf_counter()
-        side.scorer.answer(columns, 1)
-        taken.append(time.perf_counter() - began)
-    return sorted(taken)[TIMES // 2]

@@ -50,13 +50,14 @@ from headrace.registry.search import search_versions
 from headrace.registry.trusting import add_trusted
 from headrace.registry.verifying import problems_of
 from headrace.retraining.lineage import lineage_graph
-from headrace.retraining.showing import evidence, policy_of
+from headrace.retraining.showing import evidence
 from headrace.retraining.status import loop_progress, loop_status
 from headrace.serving.decoding import RowDecoder
 from headrace.serving.traffic import consumer_traffic, scoring_counts
 from headrace.training.collecting import OLD
 from headrace.training.comparison import Difference, compare_runs
 from headrace.training.importing import Given, is_address, register_file
+from headrace.training.policies import kept_policy
 from headrace.training.prove import recorded
 from headrace.training.registering import register_fitted
 from headrace.training.version_diff import Side, compare_versions
@@ -326,8 +327,7 @@ class Workspace(Rooms):
 
     def expire(self) -> int:
         """Erase the predictions that were captured longer ago than their models keep them; gives how many."""
-        rooms = self.loop_rooms()
-        policies = {model: policy_of(rooms, model) for model in self.models()}
+        policies = {model: kept_policy(self.database, model) for model in self.models()}
         keep = {model: parse_duration(p.settings.capture.keep if p else KEPT) for model, p in policies.items()}
         return expire(self.tables, self.audit_log, self.clock, keep)
 

@@ -8,7 +8,7 @@ import click
 
 from headrace.entrypoints.cli.runs import watched
 from headrace.entrypoints.cli.verb import Call, err, out, table, verb
-from headrace.kernel.errors import Conflict
+from headrace.kernel.folders import need_empty
 from headrace.kernel.records import Proof, Retraining
 
 LEVELS = {
@@ -77,8 +77,7 @@ def evidence(call: Call, reference: str, folder: Path | None) -> None:
     if folder is None:
         call.answer(found, lambda: call.write(found["hand-off.md"]))
         return
-    if folder.exists() and any(folder.iterdir()):
-        raise Conflict(f"Something stands at {folder}.", expected="a new folder", todo="Name another one.")
+    need_empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in found.items():
         (folder / name).write_text(content)
