@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import importlib
 import io
-import re
+from collections.abc import Callable
 from typing import Any
 
+from headrace.entrypoints.scoring.framing import is_arrow_stream, is_parquet_file
 from headrace.kernel.errors import InvalidInput, MissingExtra, TooLarge
 from headrace.serving.decoding import Rows
 from headrace.serving.dialects.dialect import Answered, Codecs
@@ -24,26 +25,20 @@ def table_codecs(limits: Limits) -> Codecs:
     """The codecs by content type."""
     most = limits.bulk_rows
     return {
-        ARROW: TableCodec(ARROW, "an Arrow IPC stream", _ARROW, "read_ipc_stream", "write_ipc_stream", most),
-        PARQUET: TableCodec(PARQUET, "Parquet", _PARQUET, "read_parquet", "write_parquet", most),
+        ARROW: TableCodec(ARROW, "an Arrow IPC stream", is_arrow_stream, "read_ipc_stream", "write_ipc_stream", most),
+        PARQUET: TableCodec(PARQUET, "Parquet", is_parquet_file, "read_parquet", "write_parquet", most),
     }
-
-
-_ARROW = re.compile(rb"\xff\xff\xff\xff.{4}|.{3}\x00", re.DOTALL)
-_PARQUET = re.compile(rb"PAR1.*PAR1\Z", re.DOTALL)
-"""How a stream begins (with a continuation marker, or the length of its schema) and how a Parquet file begins and ends.
-What is neither does not come to polars, which keeps some fifty bytes of each body that it cannot read."""
 
 
 class TableCodec:
     """One format of tables. See `serving.dialects.dialect.FrameCodec`."""
 
     def __init__(
-        self, kind: bytes, named: str, form: re.Pattern[bytes], reads: str, writes: str, most_rows: int
+        self, kind: bytes, named: str, framed: Callable[[bytes], bool], reads: str, writes: str, most_rows: int
     ) -> None:
         self.kind = kind
         self._named = named
-        self._form = form
+        self._framed = framed
         self._reads = reads
         self._writes = writes
         self._most_rows = most_rows
@@ -56,7 +51,7 @@ class TableCodec:
             TooLarge: it has too many rows.
             SchemaViolation: a column or a value breaks the schema.
         """
-        if not self._form.match(content):
+        if not self._framed(content):
             raise InvalidInput(f"The body is not {self._named}.", todo="Send it in that format.")
         frames = _frames()
         try:
