@@ -17,14 +17,52 @@ import polars as pl
 import pytest
 
 import headrace
+from tests.servers import Shared, shared_servers
 
 EXAMPLES = Path(headrace.__file__).parent / "examples"
+
+
+SHARED: list[Shared] = []
+"""The servers on which every workspace of this session is made; none where each is a folder."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is about the files of one folder has no sense on shared storage."""
+    if on_shared_storage():
+        kept = [item for item in items if not item.get_closest_marker("embedded")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def on_shared_storage() -> bool:
+    """Whether this session makes its workspaces on PostgreSQL and object storage."""
+    return os.environ.get("HEADRACE_TEST_WORKSPACE") == "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Start the servers, where this session asks for them."""
+    if not on_shared_storage():
+        yield
+        return
+    folder = tmp_path_factory.mktemp("servers")
+    with shared_servers(folder) as servers, pytest.MonkeyPatch.context() as patch:
+        for name, value in {**servers.environment, "HEADRACE_CACHE": str(folder / "cache")}.items():
+            patch.setenv(name, value)
+        SHARED.append(servers)
+        yield
+        SHARED.clear()
+
+
+def address(folder: Path) -> str:
+    """What opens a new workspace: `folder`, or where this session has servers, a new place on them."""
+    return SHARED[0].fresh() if SHARED else str(folder)
 
 
 @pytest.fixture
 def ws(tmp_path: Path) -> Iterator[Any]:
     """An empty workspace."""
-    workspace = headrace.open(tmp_path / "ws")
+    workspace = headrace.open(address(tmp_path / "ws"))
     yield workspace
     workspace.close()
 

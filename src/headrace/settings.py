@@ -7,8 +7,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from headrace.kernel.errors import InvalidInput
+from headrace.kernel.places import Places
 
 
 class Setting(NamedTuple):
@@ -19,7 +24,13 @@ class Setting(NamedTuple):
     help: str
 
 
-WORKSPACE = Setting("HEADRACE_WORKSPACE", ".headrace", "The folder of the workspace.")
+WORKSPACE = Setting(
+    "HEADRACE_WORKSPACE",
+    ".headrace",
+    "The workspace: a folder, or postgresql://.../DATABASE?objects=s3://BUCKET/PREFIX.",
+)
+CACHE = Setting("HEADRACE_CACHE", "", "Where files of object storage are kept here; ~/.cache/headrace where empty.")
+KEYS = Setting("HEADRACE_KEYS", "", "The folder of the workspace's private keys; among its files where empty.")
 WHO = Setting("HEADRACE_WHO", "", "Who makes changes, for the audit log; the login name where empty.")
 TURN_SECONDS = Setting("HEADRACE_TURN_SECONDS", "1", "Seconds between two turns of the worker's loop.")
 OPENLINEAGE = Setting("HEADRACE_OPENLINEAGE", "", "Where runs are told as OpenLineage events: a URL, or a file.")
@@ -34,6 +45,8 @@ VERTEX_HEALTH = Setting("AIP_HEALTH_ROUTE", "", "Set by Vertex AI: the path of t
 VERTEX_PREDICT = Setting("AIP_PREDICT_ROUTE", "", "Set by Vertex AI: the path of predictions.")
 SETTINGS = (
     WORKSPACE,
+    CACHE,
+    KEYS,
     WHO,
     TURN_SECONDS,
     OPENLINEAGE,
@@ -78,9 +91,38 @@ def who() -> str:
         return f"uid {os.getuid()}"
 
 
-def workspace_folder(url: str | Path | None) -> Path:
-    """The folder of a workspace: what was named, else the setting."""
-    return Path(url) if url else Path(read(WORKSPACE))
+def workspace_places(url: str | Path | None) -> Places:
+    """The places of a workspace: of what was named, else of the setting.
+
+    Raises:
+        InvalidInput: it is an address that names no place for files, or of an unknown kind.
+    """
+    named = str(url) if url else read(WORKSPACE)
+    keys = Path(read(KEYS)).absolute() if read(KEYS) else None
+    if "://" not in named:
+        return Places(Path(named).absolute(), keys=keys)
+    at = urlsplit(named)
+    options = dict(parse_qsl(at.query))
+    objects = options.pop("objects", "")
+    if at.scheme not in ("postgresql", "postgres") or not objects:
+        raise InvalidInput(
+            f"The workspace {_shown(named)} cannot be opened.",
+            expected="a folder, or postgresql://USER@HOST/DATABASE?objects=PLACE, where PLACE is s3://BUCKET/PREFIX, "
+            "gs://..., az://... or a folder that all processes reach",
+            todo="Correct the address.",
+        )
+    metadata = urlunsplit(("postgresql", at.netloc, at.path, urlencode(options), ""))
+    if "://" not in objects or objects.startswith("file://"):
+        return Places(Path(objects.removeprefix("file://")).absolute(), named, metadata, keys=keys)
+    cache = Path(read(CACHE) or Path.home() / ".cache" / "headrace")
+    name = sha256(f"{at.hostname}:{at.port}{at.path} {objects}".encode()).hexdigest()[:16]
+    return Places(cache.absolute() / name, named, metadata, objects, keys)
+
+
+def _shown(url: str) -> str:
+    """An address without its password."""
+    at = urlsplit(url)
+    return url.replace(f":{at.password}@", ":***@") if at.password else url
 
 
 def limit_threads() -> None:

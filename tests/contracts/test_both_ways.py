@@ -11,11 +11,11 @@ from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
-from tests.conftest import eventually, start
+from tests.conftest import address, eventually, start
 
 import headrace
+from headrace.monitoring.predictions import waiting_segments
 from headrace.serving.capture import read_segment
-from headrace.serving.segments import unshipped
 
 pytestmark = pytest.mark.xdist_group("both ways")
 ROW = {"distance": 812.5, "delay": None, "carrier": "UA"}
@@ -40,11 +40,11 @@ def connection(tmp_path_factory):
     encode = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["carrier"]), remainder="passthrough")
     model = make_pipeline(encode, HistGradientBoostingClassifier(max_iter=9, random_state=0))
     model.fit(frame, frame["distance"] > 900)
-    root = tmp_path_factory.mktemp("both") / "ws"
+    root = address(tmp_path_factory.mktemp("both") / "ws")
     ws = headrace.open(root)
     assert ws.register("late", model, example=frame).runtime == "graph"
     ws.promote("late@1")
-    with start("--workspace", str(root), "serve", "--port", "0") as running:
+    with start("--workspace", root, "serve", "--port", "0") as running:
         found = http.client.HTTPConnection("127.0.0.1", running["port"], timeout=20)
         for _ in range(50):
             ask(found, NATIVE, ROW)
@@ -112,7 +112,7 @@ def test_both_are_captured_and_counted(connection):
     records = []
 
     def captured():
-        everything = [r for p in unshipped(places.spool, places.predictions_inbox) for r in read_segment(p)]
+        everything = [r for p in waiting_segments(places) for r in read_segment(p)]
         records[:] = [
             replace(r, id="", time=0.0, latency=0.0) for r in everything if r.features["distance"] == [4321.0]
         ]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multioutput import MultiOutputClassifier
-from tests.conftest import call, start
+from tests.conftest import address, call, start
 
 import headrace
 
@@ -40,13 +40,13 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    root = tmp_path_factory.mktemp("described") / "ws"
+    root = address(tmp_path_factory.mktemp("described") / "ws")
     ws = headrace.open(root)
     for name, model in MODELS.items():
         ws.register(name, model, example=FRAME)
         ws.promote(f"{name}@1")
     ws.close()
-    with start("--workspace", str(root), "serve", "--port", "0") as running:
+    with start("--workspace", root, "serve", "--port", "0") as running:
         document = call("GET", f"{running['url']}/openapi.json")[1]
         yield running["url"], document
 

@@ -13,7 +13,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
-from tests.conftest import start
+from tests.conftest import address, start
 
 import headrace
 
@@ -76,13 +76,13 @@ def server(tmp_path_factory):
     encode = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["carrier"]), remainder="passthrough")
     pipeline = make_pipeline(encode, HistGradientBoostingClassifier(max_iter=5, random_state=0))
     pipeline.fit(Late.features(frame), target)
-    root = tmp_path_factory.mktemp("dialects") / "ws"
+    root = address(tmp_path_factory.mktemp("dialects") / "ws")
     ws = headrace.open(root)
     ws.register("late", Late(pipeline), example=frame)
     ws.promote("late@1")
     expected = {len(rows): ws.predict("late", rows) for rows in (ROWS, PLAIN)}
     ws.close()
-    with start("--workspace", str(root), "serve", "--port", "0") as running:
+    with start("--workspace", root, "serve", "--port", "0") as running:
         yield running | {"expected": expected}
 
 

@@ -21,7 +21,7 @@ MOST_GROWTH, MOST_SHARE = 8 << 20, 0.05
 @pytest.mark.timeout(7200 if SOAK else 300)
 @pytest.mark.filterwarnings("ignore")
 def test_fuzzing_finds_no_fault_and_keeps_no_memory(registered, start_headrace):
-    server = start_headrace("--workspace", str(registered.places.root), "serve", "--port", "0")
+    server = start_headrace("--workspace", registered.places.url, "serve", "--port", "0")
     schema = schemathesis.openapi.from_url(f"{server['url']}/openapi.json")
     operations = [result.ok() for result in schema.get_all_operations()]
     seen = Counter()

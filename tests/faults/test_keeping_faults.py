@@ -101,7 +101,7 @@ def test_an_old_approval_makes_nothing_live_again(ws, tmp_path, monkeypatch):
 
 
 def test_nobody_approves_over_http_without_saying_who(ws, start_headrace):
-    console = start_headrace("--workspace", str(ws.places.root), "console", "--port", "0")
+    console = start_headrace("--workspace", ws.places.url, "console", "--port", "0")
     request = urllib.request.Request(f"{console['url']}/api/models/m/versions/1/approve", b"{}", method="POST")
     with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(request, timeout=30):
         pass

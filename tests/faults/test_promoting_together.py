@@ -52,7 +52,7 @@ except Conflict as error:
 
 
 def test_processes_that_promote_at_the_same_moment(two):
-    words = [sys.executable, "-c", PROMOTE, str(two.places.root)]
+    words = [sys.executable, "-c", PROMOTE, two.places.url]
     outcomes = []
     for _ in range(5):
         before = len(two.promotions.history("late"))

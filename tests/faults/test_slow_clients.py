@@ -30,7 +30,7 @@ def many_files():
 
 @pytest.fixture
 def server(many_files, registered, start_headrace):
-    return start_headrace("--workspace", str(registered.places.root), "serve", "--port", "0")
+    return start_headrace("--workspace", registered.places.url, "serve", "--port", "0")
 
 
 def p99(server):

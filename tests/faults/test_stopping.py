@@ -19,7 +19,7 @@ pytestmark = ALONE
 @pytest.fixture
 def serve(registered, start_headrace):
     def start(*options):
-        return start_headrace("--workspace", str(registered.places.root), "serve", "--port", "0", *options)
+        return start_headrace("--workspace", registered.places.url, "serve", "--port", "0", *options)
 
     return start
 

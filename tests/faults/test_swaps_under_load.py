@@ -24,7 +24,7 @@ GENERATION_VERSION_SHARES = """
 
 def test_swaps_fail_and_mix_nothing(registered, example, start_headrace):
     registered.register("late", Threshold(6.0), example=example)
-    server = start_headrace("--workspace", str(registered.places.root), "serve", "--port", "0")
+    server = start_headrace("--workspace", registered.places.url, "serve", "--port", "0")
     url = server["url"] + PREDICT
     with wrk_running(url, ONE, THREE, seconds=60 + 2 * SWAPS, word=GENERATION_VERSION_SHARES) as load:
         for swap in range(SWAPS):

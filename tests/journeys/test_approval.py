@@ -56,7 +56,7 @@ def test_other_aliases_need_nobody(asking):
 
 
 def test_by_the_command_line(asking):
-    words = ["--workspace", str(asking.places.root)]
+    words = ["--workspace", asking.places.url]
     anna, berta = {"HEADRACE_WHO": "anna"}, {"HEADRACE_WHO": "berta"}
     assert headrace_command(*words, "promote", "churn@1", env=anna).returncode == 4
     assert json.loads(headrace_command(*words, "approve", "--json").stdout)[0]["asked_by"] == "anna"
@@ -69,7 +69,7 @@ def test_over_http_the_key_says_who_it_is(asking, start_headrace):
     import urllib.request
 
     keys = {name: asking.create_key(name, ["admin"])[1] for name in ("carla", "dora")}
-    console = start_headrace("--workspace", str(asking.places.root), "console", "--port", "0", "--guarded")
+    console = start_headrace("--workspace", asking.places.url, "console", "--port", "0", "--guarded")
     url = f"{console['url']}/api/models/churn/versions/1"
 
     def post(path, key):

@@ -87,10 +87,10 @@ def test_outcomes_by_a_hashed_key_find_the_predictions_of_other_models_too(regis
     """A model that hashes its key makes outcomes by that key hashed; another model's raw keys are held against them."""
     row = {"id": "a.0", "model": "late", "key": '{"k":7}', "features": "{}"}
     frame = pl.DataFrame([row])
-    document = json.loads(registered.places.routes.read_bytes())
+    document = json.loads(registered.places.objects.latest(registered.places.routes).read_bytes())
     assert hashed_keys(registered.places).joined(frame)["key"].to_list() == ['{"k":7}']
     document["rules"] = {"other": {"hashed": ["k"]}}
-    registered.places.routes.write_text(json.dumps(document))
+    registered.places.objects.put(registered.places.routes, json.dumps(document).encode())
     hashes = hashed_keys(registered.places)
     (joined,) = hashes.joined(frame)["key"].to_list()
     assert joined == hashes.of({"k": 7}) == hashes.of(json.loads(joined)) and "hash:" in joined

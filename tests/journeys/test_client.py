@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from tests.conftest import Threshold, eventually, start
+from tests.conftest import Threshold, address, eventually, start
 
 import headrace
 from headrace.client import AsyncClient, Client, Prediction
@@ -31,7 +31,7 @@ class Slow(Threshold):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    root = tmp_path_factory.mktemp("client") / "ws"
+    root = address(tmp_path_factory.mktemp("client") / "ws")
     ws = headrace.open(root)
     example = pl.DataFrame(
         {"minutes": [float(i % 60) if i % 9 else None for i in range(60)], "carrier": ["UA", "AA", "B6"] * 20}
@@ -39,7 +39,7 @@ def server(tmp_path_factory):
     ws.register("late", Slow(30.0), example=example)
     ws.promote("late@1")
     _, key = ws.create_key("shop", ["predict"])
-    with start("--workspace", str(root), "serve", "--port", "0", "--guarded") as running:
+    with start("--workspace", root, "serve", "--port", "0", "--guarded") as running:
         yield running | {"key": key, "ws": ws}
     ws.close()
 

@@ -14,9 +14,9 @@ import pytest
 from tests.conftest import Threshold, call, eventually
 
 from headrace.kernel.routes import Rule
+from headrace.monitoring.predictions import waiting_segments
 from headrace.registry.routing import served
 from headrace.serving.capture import read_segment
-from headrace.serving.segments import unshipped
 
 ROW = {"minutes": 12.0, "carrier": "UA"}
 
@@ -24,7 +24,7 @@ ROW = {"minutes": 12.0, "carrier": "UA"}
 @pytest.fixture
 def serve(registered, start_headrace):
     def start(*options, env=None):
-        return start_headrace("--workspace", str(registered.places.root), "serve", "--port", "0", *options, env=env)
+        return start_headrace("--workspace", registered.places.url, "serve", "--port", "0", *options, env=env)
 
     return start
 
@@ -69,9 +69,10 @@ def test_hup_replaces_every_worker(serve):
     assert call("POST", f"{server['url']}/models/late/predict", ROW)[0] == 200
 
 
+@pytest.mark.embedded
 def test_scoring_goes_on_without_database_and_console(registered, serve):
     server = serve()
-    database = registered.places.database
+    database = registered.places.database_file
     with sqlite3.connect(database) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         assert call("POST", f"{server['url']}/models/late/predict", ROW)[0] == 200
@@ -83,20 +84,19 @@ def test_scoring_goes_on_without_database_and_console(registered, serve):
     aside.rename(database)
 
 
+@pytest.mark.embedded
 def test_a_server_starts_without_a_database(registered, example, serve):
-    registered.places.database.rename(registered.places.database.with_suffix(".aside"))
+    registered.places.database_file.rename(registered.places.database_file.with_suffix(".aside"))
     server = serve()
     assert call("POST", f"{server['url']}/models/late/predict", ROW)[0] == 200
-    registered.places.database.with_suffix(".aside").rename(registered.places.database)
+    registered.places.database_file.with_suffix(".aside").rename(registered.places.database_file)
 
 
 def test_durable_capture_refuses_what_it_cannot_write(registered, serve):
     server = serve("--capture", "durable")
     status, reply = call("POST", f"{server['url']}/models/late/predict", ROW)
     assert status == 200
-    found = [
-        r.id for p in unshipped(registered.places.spool, registered.places.predictions_inbox) for r in read_segment(p)
-    ]
+    found = [r.id for p in waiting_segments(registered.places) for r in read_segment(p)]
     assert reply["id"] in found
     spool = next(registered.places.spool.iterdir())
     eventually(lambda: not list(spool.glob("*.open")))
@@ -111,9 +111,9 @@ def test_durable_capture_refuses_what_it_cannot_write(registered, serve):
 def test_masked_and_hashed_columns_never_reach_the_disk(registered, example, serve):
     policy = {"settings": {"capture": {"mask": ["carrier"], "hash": ["minutes"]}}}
     assert served(policy) == Rule(masked=("carrier",), hashed=("minutes",))
-    document = json.loads(registered.places.routes.read_bytes())
+    document = json.loads(registered.places.objects.latest(registered.places.routes).read_bytes())
     document["rules"] = {"late": {"masked": ["carrier"], "hashed": ["minutes"]}}
-    registered.places.routes.write_text(json.dumps(document))
+    registered.places.objects.put(registered.places.routes, json.dumps(document).encode())
     server = serve()
     secret = {"minutes": 12345.678, "carrier": "top secret carrier"}
     ids = [call("POST", f"{server['url']}/models/late/predict", secret)[1]["id"] for _ in range(2)]
@@ -239,11 +239,11 @@ def test_a_shadow_neither_slows_nor_fails_the_answer(registered, example, serve)
         return sorted(took)[135]
 
     alone = p90()
-    document = json.loads(ws.places.routes.read_bytes())
+    document = json.loads(ws.places.objects.latest(ws.places.routes).read_bytes())
     live = document["endpoints"]["late"]["live"]
     document["generation"] += 1
     document["endpoints"]["late"] = {"live": live, "canary": {"version": 2, "bundle": version.digest}, "paired": True}
-    ws.places.routes.write_text(json.dumps(document))
+    ws.places.objects.put(ws.places.routes, json.dumps(document).encode())
     eventually(lambda: call("GET", f"{server['url']}/ready")[1]["generation"] == document["generation"])
     assert p90() < 3 * alone + 0.02
     eventually(lambda: 'route="shadow",status="422"' in page(server, "/metrics"))
@@ -251,10 +251,10 @@ def test_a_shadow_neither_slows_nor_fails_the_answer(registered, example, serve)
 
 def test_a_caller_sticks_to_one_version_by_key_or_header(registered, example, serve):
     version = registered.register("late", Threshold(6.0), example=example)
-    document = json.loads(registered.places.routes.read_bytes())
+    document = json.loads(registered.places.objects.latest(registered.places.routes).read_bytes())
     live = document["endpoints"]["late"]["live"]
     document["endpoints"]["late"] = {"live": live, "canary": {"version": 2, "bundle": version.digest}, "share": 50.0}
-    registered.places.routes.write_text(json.dumps(document))
+    registered.places.objects.put(registered.places.routes, json.dumps(document).encode())
     server = serve()
 
     def asked(key):
@@ -286,7 +286,7 @@ def test_several_models_with_one_memory_limit(registered, example, serve):
 
 def test_a_browser_shows_its_key_as_a_password(registered, start_headrace):
     _, key = registered.create_key("ops", ["deploy"])
-    server = start_headrace("--workspace", str(registered.places.root), "console", "--port", "0", "--guarded")
+    server = start_headrace("--workspace", registered.places.url, "console", "--port", "0", "--guarded")
     request = urllib.request.Request(server["url"])
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request)

@@ -91,7 +91,7 @@ def test_the_hand_off_sheet(shown, start_headrace):
     ):
         assert words in sheet
     shown.promote("churn@1")
-    server = start_headrace("--workspace", str(shown.places.root), "serve", "--port", "0")
+    server = start_headrace("--workspace", shown.places.url, "serve", "--port", "0")
     body = sheet.split("curl -d '")[1].split("'")[0]
     status, reply = call("POST", f"{server['url']}/models/churn/predict", body.encode())
     assert (status, reply["model"]) == (200, "churn")
@@ -104,7 +104,7 @@ def test_a_version_without_a_project_has_evidence_too(registered):
 
 
 def test_by_the_command_line(shown, tmp_path):
-    words = ["--workspace", str(shown.places.root), "evidence", "churn@1"]
+    words = ["--workspace", shown.places.url, "evidence", "churn@1"]
     assert headrace_command(*words, str(tmp_path / "out")).returncode == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == set(shown.evidence("churn@1"))
     assert headrace_command(*words, str(tmp_path / "out")).returncode == 4

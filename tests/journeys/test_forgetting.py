@@ -20,7 +20,7 @@ def served(ws, tmp_path, start_headrace):
         (folder / name).write_text((EXAMPLES / "starter" / name).read_text())
     ws.run(project=folder)
     ws.promote("churn@1")
-    server = start_headrace("--workspace", str(ws.places.root), "serve", "--port", "0")
+    server = start_headrace("--workspace", ws.places.url, "serve", "--port", "0")
     ids = {}
     for customer in (7_070_701, 7_070_702, 7_070_703):
         for _ in range(3):
@@ -51,6 +51,7 @@ def on_disk(root, text):
     return found
 
 
+@pytest.mark.embedded
 def test_a_person_is_forgotten_and_the_others_are_not(served):
     ws, ids, server = served
     eventually(lambda: known(ws, ids[7_070_703]))
@@ -81,13 +82,14 @@ def test_a_person_is_forgotten_and_the_others_are_not(served):
 def test_by_the_command_line(served):
     ws, ids, _ = served
     eventually(lambda: known(ws, ids[7_070_703]))
-    words = ["--workspace", str(ws.places.root), "forget", "customer=7070702"]
+    words = ["--workspace", ws.places.url, "forget", "customer=7070702"]
     assert headrace_command(*words, "--json").returncode == 4
     done = headrace_command(*words, "--yes", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"predictions": 3, "outcomes": 1}
 
 
+@pytest.mark.embedded
 def test_what_is_too_old_goes(served):
     ws, ids, _ = served
     taken = []

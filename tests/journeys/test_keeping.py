@@ -16,6 +16,7 @@ def states(ws, count=4):
     return [ws.snapshots.take("numbers", frame, keys=("id",), who="me") for frame in frames]
 
 
+@pytest.mark.embedded
 def test_snapshots_that_nothing_needs_go_and_the_rest_is_whole(ws):
     taken = states(ws)
     ws.hold(taken[1].digest, "the audit of 2026")
@@ -39,6 +40,7 @@ def test_new_things_are_left_alone(ws):
     assert ws.garbage() == []
 
 
+@pytest.mark.embedded
 def test_bundles_without_a_version_and_old_drafts_go_and_versions_stay(registered, tmp_path):
     import os
 
@@ -132,7 +134,7 @@ def test_a_damaged_workspace_is_not_copied_as_if_it_were_whole(registered, tmp_p
 
 def test_gc_and_data_by_the_command_line(ws):
     taken = states(ws)
-    words = ["--workspace", str(ws.places.root)]
+    words = ["--workspace", ws.places.url]
     listed = json.loads(headrace_command(*words, "data", "list", "numbers", "--json").stdout)
     assert [one["digest"] for one in listed] == [s.digest for s in reversed(taken)]
     assert headrace_command(*words, "data", "diff", taken[0].digest, taken[1].digest).returncode == 1

@@ -42,7 +42,7 @@ def keys(registered):
 
 
 def test_a_key_is_made_used_and_revoked(registered, start_headrace):
-    root = str(registered.places.root)
+    root = registered.places.url
     made = headrace_command("--workspace", root, "keys", "create", "--consumer", "shop", "--p99", "20ms", "--json")
     document = json.loads(made.stdout)
     assert document["scopes"] == ["predict"] and document["p99"] == 0.02
@@ -67,7 +67,7 @@ def test_a_key_is_made_used_and_revoked(registered, start_headrace):
 
 
 def test_without_guard_a_key_is_optional_and_a_wrong_one_is_refused(registered, keys, start_headrace):
-    server = start_headrace("--workspace", str(registered.places.root), "serve", "--port", "0")
+    server = start_headrace("--workspace", registered.places.url, "serve", "--port", "0")
     url = f"{server['url']}/models/late/predict"
     assert ask("POST", url, None, ROW)[0] == 200
     assert ask("POST", url, keys["predict"], ROW)[0] == 200
@@ -76,7 +76,7 @@ def test_without_guard_a_key_is_optional_and_a_wrong_one_is_refused(registered, 
 
 def test_a_quota_is_kept(registered, start_headrace):
     _, key = registered.create_key("greedy", ["predict"], quota=5)
-    server = start_headrace("--workspace", str(registered.places.root), "serve", "--port", "0")
+    server = start_headrace("--workspace", registered.places.url, "serve", "--port", "0")
     url = f"{server['url']}/models/late/predict"
     statuses = [ask("POST", url, key, ROW)[0] for _ in range(15)]
     assert statuses[:5] == [200] * 5 and 429 in statuses
@@ -85,7 +85,7 @@ def test_a_quota_is_kept(registered, start_headrace):
 
 
 def test_every_scoring_route_is_guarded(registered, keys, start_headrace):
-    server = start_headrace("--workspace", str(registered.places.root), "serve", "--port", "0", "--guarded")
+    server = start_headrace("--workspace", registered.places.url, "serve", "--port", "0", "--guarded")
     counters = Counters()
     table = site(
         Endpoints(None, counters), {}, lambda: Reply(200, b""), lambda: False, VertexRoutes("/probe", "/guess")
@@ -107,7 +107,7 @@ def test_every_scoring_route_is_guarded(registered, keys, start_headrace):
 
 
 def test_every_route_of_the_console_and_the_api_is_guarded(registered, keys, start_headrace):
-    server = start_headrace("--workspace", str(registered.places.root), "console", "--port", "0", "--guarded")
+    server = start_headrace("--workspace", registered.places.url, "console", "--port", "0", "--guarded")
     pages = [("GET", page, "any") for page in ("/", "/models/late", "/runs", "/nothing")]
     pages += [("GET", "/audit", "admin")] + [(method, "/models/late/try", "predict") for method in ("GET", "POST")]
     for path in ("/health", "/static/style.css"):
@@ -129,7 +129,7 @@ def test_every_route_of_the_console_and_the_api_is_guarded(registered, keys, sta
 
 
 def test_beyond_this_machine_there_must_be_a_key(registered, start_headrace):
-    words = ("--workspace", str(registered.places.root))
+    words = ("--workspace", registered.places.url)
     for verb in ("serve", "console"):
         refused = start_headrace(*words, verb, "--host", "0.0.0.0", "--port", "0")
         assert refused["kind"] == "refused" and "headrace keys create" in refused["todo"]
@@ -152,7 +152,7 @@ def test_beyond_this_machine_there_must_be_a_key(registered, start_headrace):
     ],
 )
 def test_a_key_that_cannot_be_is_refused(ws, words, says):
-    done = headrace_command("--workspace", str(ws.places.root), "keys", "create", *words)
+    done = headrace_command("--workspace", ws.places.url, "keys", "create", *words)
     assert done.returncode == 2 and says in " ".join(done.stderr.split()), done.stderr
     assert ws.keys() == []
 
@@ -161,7 +161,7 @@ def test_a_key_that_cannot_be_is_refused(ws, words, says):
     "change", [{"scopes": [1]}, {"scopes": [["predict"]]}, {"quota": True}, {"p99": "9" * 20 + "d"}]
 )
 def test_the_api_refuses_a_key_that_cannot_be(ws, start_headrace, change):
-    server = start_headrace("--workspace", str(ws.places.root), "console", "--port", "0")
+    server = start_headrace("--workspace", ws.places.url, "console", "--port", "0")
     status, content = ask("POST", f"{server['url']}/api/keys", None, {"consumer": "shop", **change})
     assert status == 400 and json.loads(content)["todo"], content
     assert ws.keys() == []
@@ -180,5 +180,5 @@ def test_the_api_refuses_a_key_that_cannot_be(ws, start_headrace, change):
     ],
 )
 def test_options_that_cannot_be_are_refused(ws, words):
-    done = headrace_command("--workspace", str(ws.places.root), "serve", *words)
+    done = headrace_command("--workspace", ws.places.url, "serve", *words)
     assert done.returncode == 2 and "fault of Headrace" not in done.stderr, done.stderr

@@ -42,7 +42,7 @@ def test_the_graph_of_a_version_and_of_its_snapshot(ws, project):
     for nothing in ("churn@9", "0123abcd", ""):
         with pytest.raises((NotFound, HeadraceError)):
             ws.lineage(nothing)
-    done = headrace_command("--workspace", str(ws.places.root), "lineage", "churn", "--json")
+    done = headrace_command("--workspace", ws.places.url, "lineage", "churn", "--json")
     assert json.loads(done.stdout)["nodes"]
 
 

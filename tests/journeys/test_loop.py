@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from tests.conftest import EXAMPLES
+from tests.conftest import EXAMPLES, address
 
 import headrace
 from headrace.data.frames import columns_of
@@ -69,7 +69,7 @@ def project(tmp_path_factory, flights):
 
 @pytest.fixture
 def live(project, tmp_path):
-    ws = headrace.open(tmp_path / "ws")
+    ws = headrace.open(address(tmp_path / "ws"))
     ws.run(MODEL, project=project)
     ws.promote(f"{MODEL}@1")
     yield ws
@@ -100,7 +100,7 @@ class World:
         if rollout is not None:
             records.append(self.captured(frame, rollout.candidate, "shadow", request))
         self.number += 1
-        inbox = self.ws.places.predictions_inbox
+        inbox = self.ws.places.predictions_outbox
         inbox.mkdir(parents=True, exist_ok=True)
         content = b"".join(framed(msgspec.msgpack.encode([record])) for record in records)
         (inbox / f"{self.scorer_id}.{self.number:010d}.seg").write_bytes(content)

@@ -6,7 +6,7 @@ import time
 import msgspec
 import pytest
 import sqlalchemy as sa
-from tests.conftest import headrace_command
+from tests.conftest import address, headrace_command
 
 from headrace.kernel import tables
 from headrace.kernel.clock import to_text
@@ -26,7 +26,7 @@ def crowded(tmp_path_factory):
 
     import headrace
 
-    ws = headrace.open(tmp_path_factory.mktemp("crowded") / "ws")
+    ws = headrace.open(address(tmp_path_factory.mktemp("crowded") / "ws"))
     example = pl.DataFrame({"minutes": [float(i % 60) for i in range(300)], "carrier": ["UA", "AA", "B6"] * 100})
     real = ws.register("late", Threshold(30.0), example=example)
     certificate = msgspec.json.encode(real.certificate).decode()
@@ -96,7 +96,7 @@ def test_what_is_found_is_right(crowded):
 
 
 def test_by_the_command_line(crowded):
-    words = ["--workspace", str(crowded.places.root), "search", "depth=3", "--where", "roc_auc>0.9995", "--json"]
+    words = ["--workspace", crowded.places.url, "search", "depth=3", "--where", "roc_auc>0.9995", "--json"]
     done = headrace_command(*words)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)) == len(crowded.search("depth=3", where=["roc_auc>0.9995"]))

@@ -86,7 +86,7 @@ SHARES = [[0.8, 0.2], [1.0, 0.0], [1 - 44 / 60, 44 / 60]]
 
 @pytest.fixture
 def server(registered, start_headrace):
-    return start_headrace("--workspace", str(registered.places.root), "serve", "--port", "0")
+    return start_headrace("--workspace", registered.places.url, "serve", "--port", "0")
 
 
 def test_mlflow_scoring_client(server):
@@ -107,9 +107,7 @@ def test_triton_client_by_http(server):
 
 def test_triton_client_by_grpc(registered, start_headrace, tmp_path):
     log = tmp_path / "access.log"
-    server = start_headrace(
-        "--workspace", str(registered.places.root), "serve", "--port", "0", "--access-log", str(log)
-    )
+    server = start_headrace("--workspace", registered.places.url, "serve", "--port", "0", "--access-log", str(log))
     found = run_client(TRITON_GRPC, str(server["grpc_port"]))
     assert found["answers"] == [[False, False, True], SHARES] and found["id"] == "mine"
     assert found["inputs"] == [["minutes", "FP64"], ["carrier", "BYTES"]]
@@ -139,7 +137,7 @@ def test_triton_client_by_grpc(registered, start_headrace, tmp_path):
 
 def test_grpc_asks_for_keys_too(registered, start_headrace):
     _, key = registered.create_key("shop", ["predict"])
-    server = start_headrace("--workspace", str(registered.places.root), "serve", "--port", "0", "--guarded")
+    server = start_headrace("--workspace", registered.places.url, "serve", "--port", "0", "--guarded")
     found = run_client(TRITON_GRPC, str(server["grpc_port"]), key)
     assert found["answers"][0] == [False, False, True]
     assert found["key"] == "StatusCode.UNAUTHENTICATED"
@@ -151,7 +149,7 @@ def test_vertex_ai_style(registered, start_headrace):
         "AIP_HEALTH_ROUTE": "/alive/and/well",
         "AIP_PREDICT_ROUTE": "/v1/endpoints/7:predict",
     }
-    server = start_headrace("--workspace", str(registered.places.root), "serve", env=environment)
+    server = start_headrace("--workspace", registered.places.url, "serve", env=environment)
     assert server["url"] == f"http://0.0.0.0:{environment['AIP_HTTP_PORT']}"
     url = f"http://127.0.0.1:{server['port']}"
     assert call("GET", f"{url}/alive/and/well")[1]["status"] == "ready"
@@ -162,7 +160,7 @@ def test_vertex_ai_style(registered, start_headrace):
 def test_vertex_ai_may_choose_paths_that_are_others_here(registered, start_headrace):
     environment = {"AIP_HEALTH_ROUTE": "/health", "AIP_PREDICT_ROUTE": "/predict"}
     server = start_headrace(
-        "--workspace", str(registered.places.root), "serve", "--port", "0", "--grpc-port", "off", env=environment
+        "--workspace", registered.places.url, "serve", "--port", "0", "--grpc-port", "off", env=environment
     )
     assert call("GET", f"{server['url']}/health")[1]["status"] == "ready"
     assert call("POST", f"{server['url']}/predict", {"instances": [ROW]}) == (200, {"predictions": [False]})
@@ -172,7 +170,7 @@ def test_vertex_ai_may_choose_paths_that_are_others_here(registered, start_headr
 @pytest.mark.parametrize("name", ["AIP_HTTP_PORT", "HEADRACE_UNGUARDED"])
 def test_guarded_is_stronger_than_the_environment(registered, start_headrace, name):
     registered.create_key("shop", ["predict"])
-    words = ("--workspace", str(registered.places.root), "serve", "--port", "0", "--grpc-port", "off", "--guarded")
+    words = ("--workspace", registered.places.url, "serve", "--port", "0", "--grpc-port", "off", "--guarded")
     server = start_headrace(*words, env={name: "1"})
     url = f"http://127.0.0.1:{server['port']}"
     assert call("POST", f"{url}/invocations", {"instances": [ROW]})[0] == 401

@@ -203,7 +203,7 @@ def test_a_fitted_object_has_nothing_to_be_made_again_from(registered):
 
 def test_a_worker_that_is_killed_in_a_proof_is_followed_by_another(made, tmp_path):
     def worker():
-        command = [sys.executable, "-m", "headrace", "--workspace", str(made.places.root), "worker"]
+        command = [sys.executable, "-m", "headrace", "--workspace", made.places.url, "worker"]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     run = made.start_proof("m@1", same_environment=True)
@@ -225,7 +225,7 @@ def test_a_worker_that_is_killed_in_a_proof_is_followed_by_another(made, tmp_pat
 
 
 def test_by_the_command_line(made, project):
-    words = ["--workspace", str(made.places.root)]
+    words = ["--workspace", made.places.url]
     done = headrace_command(*words, "prove", "m@1", "--same-environment", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["level"] == "L0"
@@ -239,14 +239,14 @@ def test_by_the_command_line(made, project):
 def test_replaying_a_prediction(registered, start_headrace):
     from tests.conftest import call
 
-    server = start_headrace("--workspace", str(registered.places.root), "serve", "--port", "0")
+    server = start_headrace("--workspace", registered.places.url, "serve", "--port", "0")
     reply = call("POST", f"{server['url']}/predict", {"minutes": 41.5, "carrier": "UA"})[1]
     refused = call("POST", f"{server['url']}/predict", {"minutes": 1.0, "carrier": "explode"})
     assert refused[0] == 422
     found = eventually(lambda: _traced(registered, reply["id"]))
     assert found["replay"].verdict == "same"
     assert found["replay"].prediction is True
-    words = ["--workspace", str(registered.places.root), "trace", reply["id"], "--replay"]
+    words = ["--workspace", registered.places.url, "trace", reply["id"], "--replay"]
     assert headrace_command(*words).returncode == 0
     assert os.environ.get("HEADRACE_WORKSPACE") is None
 

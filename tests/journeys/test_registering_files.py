@@ -12,7 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from tests.conftest import headrace_command
+from tests.conftest import address, headrace_command
 
 import headrace
 from headrace.kernel.errors import Conflict, InvalidInput, NotTrusted
@@ -118,7 +118,7 @@ def test_a_bundle_goes_to_another_registry_and_answers_the_same(ws, fitted, rows
     ws.register("m", fitted, example=rows)
     ws.export("m@1", tmp_path / "out")
     (tmp_path / "key.pub").write_bytes(ws.signing_key().pem)
-    other = headrace.open(tmp_path / "other")
+    other = headrace.open(address(tmp_path / "other"))
     with pytest.raises(NotTrusted, match="not by a key"):
         other.register("taken", tmp_path / "out")
     assert other.models() == []
@@ -133,7 +133,7 @@ def test_a_bundle_goes_to_another_registry_and_answers_the_same(ws, fitted, rows
 def test_an_unknown_hands_bundle_is_taken_by_the_operators_word_alone(ws, fitted, rows, tmp_path):
     ws.register("m", fitted, example=rows)
     ws.export("m@1", tmp_path / "out")
-    other = headrace.open(tmp_path / "other")
+    other = headrace.open(address(tmp_path / "other"))
     assert other.register("m", tmp_path / "out", trust=True).number == 1
     assert other.audit(1)[0].action == "trust"
     other.close()
@@ -151,7 +151,7 @@ def test_the_mlflow_form_predicts_the_same(ws, fitted, rows, tmp_path):
 def test_by_the_command_line(ws, fitted, rows, tmp_path):
     (tmp_path / "m.pkl").write_bytes(pickle.dumps(fitted))
     rows.to_csv(tmp_path / "rows.csv", index=False)
-    words = ["--workspace", str(ws.places.root)]
+    words = ["--workspace", ws.places.url]
     refused = headrace_command(*words, "register", "m", "m.pkl", "--example", "rows.csv", cwd=tmp_path)
     assert refused.returncode == 4
     assert "say --trust" in refused.stderr

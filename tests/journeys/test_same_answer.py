@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from tests.conftest import call
+from tests.conftest import address, call
 
 from headrace.kernel.errors import InvalidInput
 
@@ -53,7 +53,7 @@ MODELS = {
 def served(request, tmp_path_factory):
     import headrace
 
-    ws = headrace.open(tmp_path_factory.mktemp("ws"))
+    ws = headrace.open(address(tmp_path_factory.mktemp("ws")))
     version = ws.register("late", MODELS[request.param]().fit(TABLE, LATE), example=TABLE)
     assert version.runtime == ("reference" if request.param == "python" else "graph"), version.uncompiled
     assert version.certificate.passed, version.certificate.failures

@@ -16,7 +16,7 @@ ROW = {"minutes": 12.0, "carrier": "UA"}
 
 @pytest.fixture
 def server(registered, start_headrace):
-    return start_headrace("--workspace", str(registered.places.root), "serve", "--port", "0")
+    return start_headrace("--workspace", registered.places.url, "serve", "--port", "0")
 
 
 def test_answers_refusals_and_descriptions(server):
@@ -72,7 +72,7 @@ def test_a_large_body_is_refused(server):
 
 
 def test_nothing_is_ready_before_a_promotion(ws, start_headrace):
-    server = start_headrace("--workspace", str(ws.places.root), "serve", "--port", "0")
+    server = start_headrace("--workspace", ws.places.url, "serve", "--port", "0")
     status, why = call("GET", f"{server['url']}/ready")
     assert status == 503 and "No model is live" in why["error"]
 
@@ -134,7 +134,7 @@ def test_kill_9_keeps_what_was_written_and_ingest_takes_it_once(registered, serv
     server["process"].send_signal(signal.SIGKILL)
     server["process"].wait()
     taken = registered.tables.ingest()
-    again = Tables(registered.places).ingest()
+    again = Tables(registered.places, registered.database).ingest()
     assert sorted(taken["request"].to_list()) == sorted(ids)
     assert again.height == 0
     assert registered.trace(f"{ids[0]}.0")["input"] == ROW

@@ -39,7 +39,7 @@ def installed(tmp_path_factory):
 
 @pytest.fixture
 def url(registered, start_headrace):
-    return start_headrace("--workspace", str(registered.places.root), "serve", "--port", "0")["url"]
+    return start_headrace("--workspace", registered.places.url, "serve", "--port", "0")["url"]
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +18,8 @@ from headrace.kernel import tables
 from headrace.kernel.clock import Clock, to_text
 from headrace.kernel.database import Database
 from headrace.kernel.digests import canonical
-from headrace.kernel.errors import NotTrusted
+from headrace.kernel.errors import NotTrusted, StorageUnavailable
+from headrace.kernel.objects import Objects
 from headrace.kernel.records import AuditEntry, AuditReport
 
 
@@ -57,11 +56,12 @@ class Recorded:
 
 
 class AuditLog:
-    """The chain of one workspace; `head_path` is the file of the signed head."""
+    """The chain of one workspace; `head_path`, one of its `objects`, is the file of the signed head."""
 
-    def __init__(self, database: Database, signer: Signer, head_path: Path, clock: Clock) -> None:
+    def __init__(self, database: Database, signer: Signer, objects: Objects, head_path: Path, clock: Clock) -> None:
         self._database = database
         self._signer = signer
+        self._objects = objects
         self._head_path = head_path
         self._clock = clock
         if self._head() is None and self._untouched():
@@ -108,7 +108,7 @@ class AuditLog:
 
     def _head(self) -> chain.Head | None:
         try:
-            return msgspec.json.decode(self._head_path.read_bytes(), type=chain.Head)
+            return msgspec.json.decode(self._objects.latest(self._head_path).read_bytes(), type=chain.Head)
         except FileNotFoundError:
             return None
         except msgspec.MsgspecError:
@@ -132,23 +132,14 @@ class AuditLog:
 
     def _seal(self, seq: int, link: str) -> None:
         """Move the head on. Where the disk refuses, the change stands all the same, and the next one seals both."""
-        with contextlib.suppress(OSError), _locked(self._head_path.with_suffix(".lock")):
+        with (
+            contextlib.suppress(OSError, StorageUnavailable),
+            self._database.locked(self._head_path.with_suffix(".lock")),
+        ):
             current = self._head()
             if current is not None and current.seq < seq:
                 self._write_head(seq, link)
 
     def _write_head(self, seq: int, link: str) -> None:
         head = chain.Head(seq, link, self._signer.sign(chain.head_text(seq, link)))
-        draft = self._head_path.with_suffix(".draft")
-        with draft.open("wb") as file:
-            file.write(msgspec.json.encode(head))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._head_path)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        self._objects.put(self._head_path, msgspec.json.encode(head))

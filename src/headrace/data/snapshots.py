@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,17 @@ import sqlalchemy as sa
 from headrace.audit.log import AuditLog
 from headrace.data.differences import TableDifference, changed_rows, compare_tables, row_digests
 from headrace.data.digest import column_digests, table_digest
+from headrace.data.expectations import Expectations, check_declared, check_inferred, late_columns, refuse
 from headrace.data.frames import storable, to_polars
 from headrace.data.inference import infer_schema
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, from_text, to_text
-from headrace.kernel.database import Database
+from headrace.kernel.database import Database, add_if_absent
 from headrace.kernel.digests import digest_file
 from headrace.kernel.errors import InvalidInput, NotFound, NotTrusted, StorageUnavailable
 from headrace.kernel.identifiers import check_name, new_id
-from headrace.kernel.records import Hold, Snapshot
+from headrace.kernel.places import Places
+from headrace.kernel.records import Finding, Hold, Snapshot
 from headrace.kernel.schema import Schema
 
 ROW = "_row"
@@ -31,10 +32,11 @@ UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 class Snapshots:
-    """The datasets of a workspace; `folder` holds a Delta table for each."""
+    """The datasets of a workspace: a Delta table for each."""
 
-    def __init__(self, folder: Path, database: Database, audit: AuditLog, clock: Clock) -> None:
-        self._folder = folder
+    def __init__(self, places: Places, database: Database, audit: AuditLog, clock: Clock) -> None:
+        self._folder = places.datasets
+        self._objects = places.objects
         self._database = database
         self._audit = audit
         self._clock = clock
@@ -58,20 +60,45 @@ class Snapshots:
         frame = to_polars(table)
         return self.keep(dataset, frame, infer_schema(table, frame, keys=keys, time=time, target=target), who)
 
-    def keep(self, dataset: str, frame: pl.DataFrame, schema: Schema, who: str) -> Snapshot:
+    def keep(
+        self,
+        dataset: str,
+        frame: pl.DataFrame,
+        schema: Schema,
+        who: str,
+        origin: tuple[str, ...] = (),
+        expect: Expectations | None = None,
+    ) -> Snapshot:
         """Keep `frame`; the same content again gives the snapshot that stands.
 
         Rows are ordered by time, then key, where the schema has these, else left as they came.
 
+        Args:
+            origin: what it was read from, in words.
+            expect: what is declared of it; otherwise only what was seen before is expected, and never insisted on.
+
         Raises:
+            SchemaViolation: a declared expectation is broken.
             StorageUnavailable: it cannot be written.
         """
         check_name(dataset, "dataset")
         order = [column.name for column in schema.having("time") + schema.having("key")]
         frame = storable(frame)
         frame = frame.sort(order, maintain_order=True, nulls_last=True) if order else frame
+        findings = self._findings(dataset, frame, schema, expect)
         digest = table_digest(frame)
-        return self._find(dataset, digest, schema) or self._add(dataset, frame, schema, digest, who)
+        found = self._find(dataset, digest, schema)
+        return found or self._add(dataset, frame, schema, digest, who, origin, findings)
+
+    def _findings(
+        self, dataset: str, frame: pl.DataFrame, schema: Schema, expect: Expectations | None
+    ) -> tuple[Finding, ...]:
+        keys = tuple(column.name for column in schema.having("key"))
+        declared = check_declared(frame, expect, keys) if expect is not None else []
+        refuse(dataset, declared)
+        before = self.list(dataset, limit=1)
+        inferred = check_inferred(frame, schema, before[0].schema) if before else []
+        return (*inferred, *late_columns(frame, schema))
 
     def read(self, snapshot: Snapshot) -> pl.DataFrame:
         """The rows of a snapshot, held against its digest.
@@ -99,9 +126,9 @@ class Snapshots:
 
     def _stored(self, snapshot: Snapshot) -> pl.DataFrame:
         """The rows in the files of a snapshot, whatever sizes its log gives: a reader that believes it panics."""
-        path = str(self._folder / snapshot.dataset)
+        table = self._objects.table(self._folder / snapshot.dataset)
         try:
-            files = deltalake.DeltaTable(path, version=snapshot.table).file_uris()
+            files = deltalake.DeltaTable(table, version=snapshot.table).file_uris()
             return pl.concat([pl.read_parquet(file) for file in files]).sort(ROW).drop(ROW)
         except (deltalake.exceptions.DeltaError, *UNREADABLE) as error:
             raise NotTrusted(
@@ -115,7 +142,7 @@ class Snapshots:
         query = sa.select(tables.snapshots).where(at.dataset == snapshot.dataset, at.digest == snapshot.digest)
         with self._database.read() as connection:
             row = connection.execute(query).one()
-        path = self._rows_path(snapshot.dataset, snapshot.digest)
+        path = self._objects.need(self._rows_path(snapshot.dataset, snapshot.digest))
         if not row.row_digests or not path.exists() or digest_file(path) != row.row_digests:
             return "which of them cannot be told, because the digests of its rows are not there"
         now = column_digests(frame)
@@ -163,9 +190,9 @@ class Snapshots:
         rows = connection.execute(sa.select(at.digest, at.table_version).where(at.dataset == dataset)).all()
         mine = next(row.table_version for row in rows if row.digest == digest)
         kept = {file for row in rows if row.digest not in gone for file in self._files(dataset, row.table_version)}
-        found = [path for path in sorted(self._files(dataset, mine) - kept) if path.exists()]
+        found = [path for path in sorted(self._files(dataset, mine) - kept) if self._objects.exists(path)]
         digests = self._rows_path(dataset, digest)
-        return [*found, digests] if digests.exists() else found
+        return [*found, digests] if self._objects.exists(digests) else found
 
     def orphans(self, connection: sa.Connection) -> list[Path]:
         """Files in the tables' folders that no snapshot needs; of a table whose log cannot be read, none."""
@@ -178,13 +205,18 @@ class Snapshots:
                 kept |= self._files(row.dataset, row.table_version)
             except NotTrusted:
                 unreadable.add(row.dataset)
-        there = {*self._folder.glob("*/*.parquet"), *self._folder.glob(".*.rows/*.npy")}
+        there = {
+            path
+            for folder in self._objects.children(self._folder)
+            for path in self._objects.children(folder)
+            if path.suffix == (".npy" if folder.suffix == ".rows" else ".parquet")
+        }
         return sorted(path for path in there - kept if path.parent.name not in unreadable)
 
     def _files(self, dataset: str, version: int) -> set[Path]:
         folder = self._folder / dataset
         try:
-            table = deltalake.DeltaTable(str(folder), version=version)
+            table = deltalake.DeltaTable(self._objects.table(folder), version=version)
         except (deltalake.exceptions.DeltaError, OSError) as error:
             raise NotTrusted(
                 f"The log of the table {folder} cannot be read: {error}.", todo="Restore it from a backup."
@@ -254,7 +286,16 @@ class Snapshots:
             row = connection.execute(query).first()
         return msgspec.structs.replace(_snapshot(row), schema=schema) if row else None
 
-    def _add(self, dataset: str, frame: pl.DataFrame, schema: Schema, digest: str, who: str) -> Snapshot:
+    def _add(
+        self,
+        dataset: str,
+        frame: pl.DataFrame,
+        schema: Schema,
+        digest: str,
+        who: str,
+        origin: tuple[str, ...],
+        findings: tuple[Finding, ...],
+    ) -> Snapshot:
         time = next((column.name for column in schema.having("time")), None)
         start, end = (str(frame[time].min()), str(frame[time].max())) if time else ("", "")
         version = self._write(dataset, frame.with_row_index(ROW))
@@ -268,6 +309,8 @@ class Snapshots:
             start=start,
             end=end,
             created=self._clock(),
+            origin=origin,
+            findings=findings,
         )
         row = {
             "dataset": dataset,
@@ -280,11 +323,12 @@ class Snapshots:
             "created": to_text(snapshot.created),
             "row_digests": kept_rows,
             "column_digests": column_digests(frame),
+            "origin": list(origin),
+            "findings": msgspec.to_builtins(findings),
         }
         with self._audit.change() as change:
-            added = change.connection.execute(sa.insert(tables.snapshots).prefix_with("OR IGNORE").values(row))
-            if added.rowcount:
-                change.entry(who, "snapshot", dataset, digest=digest, rows=frame.height)
+            if add_if_absent(change.connection, tables.snapshots, row):
+                change.entry(who, "snapshot", dataset, digest=digest, rows=frame.height, origin=list(origin))
         return snapshot
 
     def _keep_rows(self, dataset: str, frame: pl.DataFrame, digest: str) -> str:
@@ -295,6 +339,7 @@ class Snapshots:
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(draft, row_digests(frame))
             draft.replace(path)
+            self._objects.share(path)
         except OSError as error:
             raise StorageUnavailable(
                 f"The digests of the rows of {dataset} could not be written to {path}: {error.strerror}.",
@@ -306,10 +351,10 @@ class Snapshots:
         path = self._folder / dataset
         try:
             path.mkdir(parents=True, exist_ok=True)
-            with path.with_name(f".{dataset}.lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                deltalake.write_deltalake(str(path), frame, mode="overwrite", schema_mode="overwrite")
-                return deltalake.DeltaTable(str(path)).version()
+            table = self._objects.table(path)
+            with self._database.locked(path.with_name(f".{dataset}.lock")):
+                deltalake.write_deltalake(table, frame, mode="overwrite", schema_mode="overwrite")
+                return deltalake.DeltaTable(table).version()
         except (OSError, deltalake.exceptions.DeltaError) as error:
             raise StorageUnavailable(
                 f"The snapshot of {dataset} could not be written to {path}: {error}.",
@@ -327,4 +372,6 @@ def _snapshot(row: Any) -> Snapshot:
         start=row.start,
         end=row.end,
         created=from_text(row.created),
+        origin=tuple(row.origin or ()),
+        findings=msgspec.convert(row.findings or [], tuple[Finding, ...]),
     )

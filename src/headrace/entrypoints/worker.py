@@ -28,7 +28,7 @@ class Worker:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._executor = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-8:]}"
-        self._durable = DurableWorker(workspace.places.durable, workspace.pipeline_rooms(), self._executor)
+        self._durable = DurableWorker(workspace.pipeline_rooms(), self._executor)
         self._loop = workspace.loop()
         self._stopping = threading.Event()
 

@@ -1,12 +1,14 @@
-"""Opening the database: SQLite in a workspace folder, in WAL mode and fully synchronous.
+"""Opening the database: SQLite in a workspace folder (WAL, fully synchronous), or PostgreSQL.
 
-Writers begin with an immediate lock, so that a change and its audit entry are one transaction and two
+Writers take one lock from their first moment, so that a change and its audit entry are one transaction and two
 processes never interleave. A database of a later Headrace is refused, one of an earlier is migrated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import fcntl
+import zlib
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import event, exc
+from sqlalchemy.dialects import postgresql, sqlite
 
 from headrace.kernel.errors import HeadraceError, StorageUnavailable, WorkspaceTooNew
 from headrace.kernel.tables import metadata
 
 BUSY_SECONDS = 30
+WRITING = 0x48454144
+"""The advisory lock of PostgreSQL that a writer holds (any number that other programs do not use)."""
 
 
 class Database:
@@ -29,6 +34,7 @@ class Database:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._shared = engine.dialect.name == "postgresql"
 
     @contextmanager
     def read(self) -> Generator[sa.Connection, None, None]:
@@ -37,8 +43,9 @@ class Database:
         Raises:
             StorageUnavailable: the database cannot be reached.
         """
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if self._shared else "BEGIN"
         with _translated(self._engine), self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")
+            connection.exec_driver_sql(begin)
             try:
                 yield connection
             finally:
@@ -52,7 +59,7 @@ class Database:
             StorageUnavailable: the disk is full or read-only, or another writer did not finish in time.
         """
         with _translated(self._engine), self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            _begin_writing(connection)
             try:
                 yield connection
             except BaseException:
@@ -60,27 +67,77 @@ class Database:
                 raise
             connection.commit()
 
+    @contextmanager
+    def locked(self, path: Path) -> Generator[None, None, None]:
+        """One process at a time within the block, of all that share the workspace; `path` names what is locked.
+
+        A process that dies in it frees it.
+
+        Raises:
+            StorageUnavailable: the lock cannot be taken.
+        """
+        if self._shared:
+            number = zlib.crc32(path.name.encode())
+            with _translated(self._engine), self._engine.connect() as connection:
+                connection.execute(sa.select(sa.func.pg_advisory_lock(WRITING, number - (1 << 31))))
+                try:
+                    yield
+                finally:
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock(WRITING, number - (1 << 31))))
+            return
+        with _lock_file(path) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
 
 
-def open_database(path: Path) -> Database:
-    """The database at `path`, created or migrated as needed.
+def _lock_file(path: Path) -> Any:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("w")
+    except OSError as error:
+        raise StorageUnavailable(
+            f"The lock {path} could not be taken: {error.strerror or error}.",
+            todo="See that the disk has room and the folder may be written; nothing was changed.",
+        ) from error
+
+
+def add_if_absent(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
+    """Insert a row unless one of its key stands there; gives whether it was inserted."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return bool(connection.execute(insert(table).values(row).on_conflict_do_nothing()).rowcount)
+
+
+def open_database(url: str) -> Database:
+    """The database at `url` (``sqlite:///FILE`` or ``postgresql://...``), created or migrated as needed.
 
     Raises:
         WorkspaceTooNew: a later Headrace wrote it.
         StorageUnavailable: it cannot be opened or written.
     """
-    engine = sa.create_engine(
-        f"sqlite:///{path}",
-        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
-        isolation_level="AUTOCOMMIT",
-    )
-    event.listen(engine, "connect", _configure)
+    at = sa.make_url(url)
+    if at.get_backend_name() == "postgresql":
+        arguments = {"connect_timeout": BUSY_SECONDS, "options": f"-c lock_timeout={BUSY_SECONDS}s"}
+        at = at.set(drivername="postgresql+psycopg")
+        engine = sa.create_engine(at, connect_args=arguments, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+    else:
+        arguments = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+        engine = sa.create_engine(at, connect_args=arguments, isolation_level="AUTOCOMMIT")
+        event.listen(engine, "connect", _configure)
     with _translated(engine):
-        _migrate(engine, path)
+        _migrate(engine)
     return Database(engine)
+
+
+def _begin_writing(connection: sa.Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("BEGIN")
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITING)))
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _configure(connection: Any, _record: Any) -> None:
@@ -88,7 +145,7 @@ def _configure(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _migrate(engine: sa.Engine, path: Path) -> None:
+def _migrate(engine: sa.Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     scripts = ScriptDirectory.from_config(config)
@@ -99,14 +156,21 @@ def _migrate(engine: sa.Engine, path: Path) -> None:
         known = {script.revision for script in scripts.walk_revisions()}
         if current is not None and current not in known:
             raise WorkspaceTooNew(
-                f"The workspace at {path.parent} was written by a later Headrace (database revision {current}).",
+                f"The database {shown(engine.url)} was written by a later Headrace (revision {current}).",
                 expected=f"revision {scripts.get_current_head()} or earlier",
                 todo="Upgrade with 'pip install -U headrace', or open another workspace with --workspace.",
             )
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        _begin_writing(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.commit()
+
+
+def shown(url: sa.URL) -> str:
+    """A database's name as people may see it: a file, or an address without its password and options."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -119,9 +183,11 @@ def _translated(engine: sa.Engine) -> Generator[None, None, None]:
         if isinstance(error, exc.IntegrityError):
             raise
         raise StorageUnavailable(
-            f"The database {engine.url.database} could not be used: {error.orig}.",
-            todo="See that the disk has room, that the folder may be written, and that no other program holds it.",
+            f"The database {shown(engine.url)} could not be used: {str(error.orig).strip()}.",
+            todo="See that the server is reachable and its disk has room."
+            if engine.dialect.name == "postgresql"
+            else "See that the disk has room, that the folder may be written, and that no other program holds it.",
         ) from error
 
 
-__all__ = ["Database", "metadata", "open_database"]
+__all__ = ["Database", "add_if_absent", "metadata", "open_database", "shown"]

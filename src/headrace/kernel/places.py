@@ -1,25 +1,68 @@
-"""Where things lie in a workspace folder: the one table of its paths."""
+"""Where things lie in a workspace: the one table of its paths, and the addresses of what is no file."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+
+from headrace.kernel.objects import Objects
 
 
-class Places(NamedTuple):
-    """The paths of one workspace."""
+class Places:
+    """The paths of one workspace.
 
-    root: Path
+    Args:
+        root: its folder; where `objects` names object storage, this machine's cache of it.
+        url: what opens the workspace again; the folder where it is one.
+        metadata: the address of its PostgreSQL database; a SQLite file in `root` where empty.
+        objects: the address of object storage; `root` itself where empty.
+        keys: the folder of its private keys, where they shall not lie with everything else.
+    """
+
+    def __init__(
+        self, root: Path, url: str = "", metadata: str = "", objects: str = "", keys: Path | None = None
+    ) -> None:
+        self.root = root
+        self.url = url or str(root)
+        self.metadata = metadata
+        self.keys = keys
+        self._objects = objects
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The files that all processes of the workspace share."""
+        return Objects(self.root, self._objects)
 
     @property
-    def database(self) -> Path:
-        """Metadata and audit."""
+    def name(self) -> str:
+        """What the workspace is called: its folder, or its database."""
+        return self.metadata.rpartition("/")[2].partition("?")[0] or self.root.name
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the workspace is one folder."""
+        return not self.metadata
+
+    @property
+    def database_file(self) -> Path:
+        """Metadata and audit, of an embedded workspace."""
         return self.root / "headrace.db"
 
     @property
-    def durable(self) -> Path:
-        """The state of durable runs (DBOS's own tables, in a file of their own)."""
+    def durable_file(self) -> Path:
+        """The state of durable runs of an embedded workspace (DBOS's own tables, in a file of their own)."""
         return self.root / "durable.db"
+
+    @property
+    def database(self) -> str:
+        """The address of metadata and audit."""
+        return self.metadata or f"sqlite:///{self.database_file}"
+
+    @property
+    def durable(self) -> str:
+        """The address of the state of durable runs."""
+        return self.metadata or f"sqlite:///{self.durable_file.resolve()}"
 
     @property
     def audit_head(self) -> Path:
@@ -29,12 +72,12 @@ class Places(NamedTuple):
     @property
     def audit_key(self) -> Path:
         """The key that signs the chain."""
-        return self.root / "keys" / "audit.key"
+        return (self.keys or self.root / "keys") / "audit.key"
 
     @property
     def signing_key(self) -> Path:
         """The key that signs bundles and statements about them."""
-        return self.root / "keys" / "signing.key"
+        return (self.keys or self.root / "keys") / "signing.key"
 
     @property
     def signing_public(self) -> Path:
@@ -49,7 +92,7 @@ class Places(NamedTuple):
     @property
     def capture_key(self) -> Path:
         """The secret of hashes of captured columns."""
-        return self.root / "keys" / "capture.key"
+        return (self.keys or self.root / "keys") / "capture.key"
 
     @property
     def scorers(self) -> Path:
@@ -107,6 +150,11 @@ class Places(NamedTuple):
         return self.root / "predictions" / "inbox"
 
     @property
+    def predictions_outbox(self) -> Path:
+        """Segments that are complete and wait to be shared; where the workspace is a folder, the inbox itself."""
+        return self.root / "predictions" / "outbox" if self.objects.remote else self.predictions_inbox
+
+    @property
     def predictions(self) -> Path:
         """The predictions table."""
         return self.root / "predictions" / "table"
@@ -120,3 +168,11 @@ class Places(NamedTuple):
     def outcomes(self) -> Path:
         """The outcomes table."""
         return self.root / "outcomes" / "table"
+
+
+def agreed(places: Places, key: Path, make: Callable[[Path], object]) -> Path:
+    """A private key of the workspace, made by `make` where there is none; all its processes have the same."""
+    if places.keys is None:
+        return places.objects.agree(key, make)
+    make(key)
+    return key

@@ -197,8 +197,62 @@ class Proof(Record, frozen=True, kw_only=True):
         return self.level in ("L0", "L1", "L2") and not self.diverged
 
 
+class Finding(Record, frozen=True, kw_only=True):
+    """One broken expectation of a dataset: `count` `of` its rows break it, `rows` are the first of their places (from
+    0), `examples` what stands there. `declared` ones stop a run."""
+
+    column: str
+    expected: str
+    count: int
+    of: int
+    rows: tuple[int, ...] = ()
+    examples: tuple[str, ...] = ()
+    declared: bool = False
+
+    def text(self) -> str:
+        """The finding in one line."""
+        where = f"{self.column}: " if self.column else ""
+        rows = f"; the first rows: {', '.join(map(str, self.rows[:5]))}" if self.rows else ""
+        values = f" ({'; '.join(self.examples[:5])})" if self.examples else ""
+        return f"{where}expected {self.expected}; {self.count:,} of {self.of:,} are not{rows}{values}"
+
+
+class Suspect(Record, frozen=True, kw_only=True):
+    """A column that may leak the target, or tell a model nothing that holds."""
+
+    column: str
+    why: str
+
+
+class Point(Record, frozen=True, kw_only=True):
+    """One point of a learning curve: what training on so many rows gave."""
+
+    rows: int
+    score: Metric
+
+
+class Assessment(Record, frozen=True, kw_only=True):
+    """What data are worth for a target. `balance` is the share of each class, `duplicates` and `contradictions` count
+    rows, `verdict` says it in sentences, the most important first."""
+
+    target: str
+    task: Task
+    metric: str
+    rows: int
+    held_out: int
+    balance: dict[str, float]
+    duplicates: int
+    contradictions: int
+    curve: tuple[Point, ...]
+    linear: Metric
+    constant: Metric
+    suspects: tuple[Suspect, ...]
+    verdict: tuple[str, ...]
+
+
 class Snapshot(Record, frozen=True, kw_only=True):
-    """One immutable state of a dataset: `digest` covers every row and column, `table` is its Delta version."""
+    """One immutable state of a dataset: `digest` covers every row and column, `table` is its Delta version, `origin`
+    says what it was read from."""
 
     digest: str
     dataset: str
@@ -208,6 +262,8 @@ class Snapshot(Record, frozen=True, kw_only=True):
     start: str = ""
     end: str = ""
     created: datetime
+    origin: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 class Step(Record, frozen=True, kw_only=True):

@@ -43,6 +43,8 @@ snapshots = Table(
     Column("created", String, nullable=False),
     Column("row_digests", String, nullable=False, default=""),
     Column("column_digests", JSON),
+    Column("origin", JSON),
+    Column("findings", JSON),
 )
 
 runs = Table(

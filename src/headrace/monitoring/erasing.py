@@ -17,13 +17,12 @@ import msgspec
 from headrace.audit.log import AuditLog
 from headrace.kernel.clock import Clock
 from headrace.kernel.errors import InvalidInput, Unavailable
-from headrace.kernel.places import Places
+from headrace.kernel.places import Places, agreed
 from headrace.kernel.records import Forgotten
-from headrace.monitoring.predictions import Tables
+from headrace.monitoring.predictions import Tables, waiting_segments
 from headrace.serving.capture import read_segment
 from headrace.serving.protecting import hashed
 from headrace.serving.secret import open_secret
-from headrace.serving.segments import unshipped
 
 WAIT_SECONDS, POLL_SECONDS = 30.0, 0.1
 
@@ -65,7 +64,7 @@ class _Wanted:
     """Tells the rows of one key, whether its values were written down as they are or hashed."""
 
     def __init__(self, places: Places, key: dict[str, Any]) -> None:
-        self._secret = open_secret(places.capture_key)
+        self._secret = open_secret(agreed(places, places.capture_key, open_secret))
         self._key = {name: _written(value, self._secret) for name, value in key.items()}
         self._given = key
 
@@ -95,7 +94,7 @@ def _written(value: Any, secret: bytes) -> set[str]:
 
 def _waiting(places: Places) -> Iterable[dict[str, Any]]:
     """The keys of rows that no table holds yet."""
-    for path in unshipped(places.spool, places.predictions_inbox):
+    for path in waiting_segments(places):
         for record in read_segment(path):
             for i in range(record.rows):
                 yield {name: values[i] for name, values in record.keys.items()}

@@ -12,7 +12,7 @@ import msgspec
 import polars as pl
 
 from headrace.kernel.digests import canonical
-from headrace.kernel.places import Places
+from headrace.kernel.places import Places, agreed
 from headrace.kernel.routes import RouteDocument
 from headrace.serving.protecting import hashed
 from headrace.serving.secret import open_secret
@@ -40,8 +40,8 @@ class HashedKeys(NamedTuple):
 
 def hashed_keys(places: Places) -> HashedKeys:
     """What the route document says now."""
-    if not places.routes.exists():
+    if not places.objects.latest(places.routes).exists():
         return HashedKeys(frozenset(), b"")
     rules = msgspec.json.decode(places.routes.read_bytes(), type=RouteDocument).rules.values()
     names = frozenset(name for rule in rules for name in rule.hashed)
-    return HashedKeys(names, open_secret(places.capture_key) if names else b"")
+    return HashedKeys(names, open_secret(agreed(places, places.capture_key, open_secret)) if names else b"")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
+import io
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -17,13 +16,15 @@ from polars.exceptions import PanicException
 
 from headrace.data.frames import to_polars
 from headrace.kernel.clock import Clock, utc_now
+from headrace.kernel.database import Database
 from headrace.kernel.digests import canonical
 from headrace.kernel.errors import InvalidInput, StorageUnavailable
 from headrace.kernel.identifiers import new_id
+from headrace.kernel.objects import Objects
 from headrace.kernel.places import Places
 from headrace.monitoring.keys import HashedKeys, hashed_keys
 from headrace.serving.capture import Captured, read_segment
-from headrace.serving.segments import ship_orphans, unshipped
+from headrace.serving.segments import order, share, ship_orphans, unshipped
 
 MOMENT = pl.Datetime("us")
 PREDICTIONS = {
@@ -59,11 +60,13 @@ MOST_SEGMENTS = 500
 class Tables:
     """The two tables of a workspace and their inboxes."""
 
-    def __init__(self, places: Places, clock: Clock = utc_now) -> None:
+    def __init__(self, places: Places, database: Database, clock: Clock = utc_now) -> None:
         self._places = places
+        self._objects = places.objects
+        self._database = database
         self._clock = clock
         self._handles: dict[Path, deltalake.DeltaTable] = {}
-        self._begins: dict[Path, int] = {}
+        self._begins: dict[Path, Any] = {}
 
     def ingest(self) -> pl.DataFrame:
         """Take what lies in the inboxes into the tables, and give the new predictions' model and moment.
@@ -74,26 +77,27 @@ class Tables:
             StorageUnavailable: a table cannot be written; the inboxes keep what they have.
         """
         with self._alone():
-            ship_orphans(self._places.spool, self._places.predictions_inbox)
+            ship_orphans(self._places.spool, self._places.predictions_outbox)
+            if self._objects.remote:
+                share(self._places.predictions_outbox, self._places.predictions_inbox, self._objects.put)
             self._ingest_outcomes()
             return self._ingest_predictions()
 
     def _ingest_predictions(self) -> pl.DataFrame:
-        segments = sorted(self._places.predictions_inbox.glob("*.seg"), key=_segment_order)[:MOST_SEGMENTS]
+        inbox = self._objects.gather(self._places.predictions_inbox)
+        segments = sorted(inbox.glob("*.seg"), key=order)[:MOST_SEGMENTS]
         if not segments:
             return pl.DataFrame(schema=PREDICTIONS)
         table = self._handle(self._places.predictions)
-        known = {
-            scorer: table.transaction_version(scorer) if table else None for scorer, _ in map(_segment_order, segments)
-        }
-        fresh = [path for path in segments if _segment_order(path)[1] > (known[_segment_order(path)[0]] or 0)]
+        known = {scorer: table.transaction_version(scorer) if table else None for scorer, _ in map(order, segments)}
+        fresh = [path for path in segments if order(path)[1] > (known[order(path)[0]] or 0)]
         frame = _rows(record for path in fresh for record in read_segment(path))
-        newest = dict(map(_segment_order, fresh))
+        newest = dict(map(order, fresh))
         transactions = [deltalake.Transaction(scorer, number) for scorer, number in newest.items()]
         if frame.height:
             self._append(self._places.predictions, frame, ["model", "date"], transactions)
         for path in segments:
-            path.unlink(missing_ok=True)
+            self._objects.discard(path)
         return frame
 
     def accept_outcomes(self, table: Any, now: datetime) -> int:
@@ -108,16 +112,13 @@ class Tables:
         """
         frame = _outcome_rows(to_polars(table), now, hashed_keys(self._places))
         path = self._places.outcomes_inbox / f"{new_id()}.arrow"
+        written = io.BytesIO()
+        frame.write_ipc(written)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(".draft")
-            frame.write_ipc(draft)
-            with draft.open("rb") as file:
-                os.fsync(file.fileno())
-            draft.rename(path)
-        except OSError as error:
+            self._objects.put(path, written.getvalue())
+        except StorageUnavailable as error:
             raise StorageUnavailable(
-                f"The outcomes could not be kept: {error.strerror or error}.",
+                f"The outcomes could not be kept: {error.text}",
                 todo="See that the disk has room, then send them again; nothing was kept.",
             ) from error
         return frame.height
@@ -149,9 +150,7 @@ class Tables:
         shipped = self._scan(self._places.predictions, PREDICTIONS).filter(pl.col("id") == prediction).collect()
         if not shipped.height:
             request = prediction.rsplit(".", 1)[0]
-            waiting = [
-                r for p in unshipped(self._places.spool, self._places.predictions_inbox) for r in read_segment(p)
-            ]
+            waiting = [r for p in waiting_segments(self._places) for r in read_segment(p)]
             shipped = _rows(r for r in waiting if r.id == request).filter(pl.col("id") == prediction)
         shipped = hashed_keys(self._places).joined(shipped)
         keys = shipped["key"].to_list() if shipped.height else []
@@ -162,7 +161,7 @@ class Tables:
     def _waiting_outcomes(self, wanted: pl.Expr) -> list[pl.DataFrame]:
         """Outcomes that the worker has not yet taken; one that it takes meanwhile is in the table by the next look."""
         found = []
-        for path in sorted(self._places.outcomes_inbox.glob("*.arrow")):
+        for path in sorted(self._objects.gather(self._places.outcomes_inbox).glob("*.arrow")):
             with contextlib.suppress(FileNotFoundError):
                 found.append(pl.read_ipc(path).filter(wanted))
         return found
@@ -212,8 +211,8 @@ class Tables:
                 here = pl.all_horizontal(pl.col(name) == value for name, value in values.items())
                 rest = scan.filter(here, ~gone).select(there).collect()
                 place = " AND ".join(f"{name} = {_quoted(str(value))}" for name, value in values.items())
-                deltalake.write_deltalake(str(path), rest, mode="overwrite", predicate=place)
-            erase_history(path)
+                deltalake.write_deltalake(self._objects.table(path), rest, mode="overwrite", predicate=place)
+            erase_history(self._objects, path)
         except (OSError, deltalake.exceptions.DeltaError) as error:
             raise StorageUnavailable(
                 f"Rows of {path} could not be erased: {error}.", todo="See that the disk may be written; do it again."
@@ -240,34 +239,25 @@ class Tables:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """One writer at a time, whatever processes believe of their duties."""
-        with contextlib.ExitStack() as held:
-            try:
-                self._places.predictions_inbox.mkdir(parents=True, exist_ok=True)
-                lock = held.enter_context((self._places.predictions_inbox.parent / "writer.lock").open("w"))
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError as error:
-                raise StorageUnavailable(
-                    f"The tables of predictions and outcomes could not be locked: {error.strerror or error}.",
-                    todo="See that the disk has room and the folder may be written; nothing was changed.",
-                ) from error
+        with self._database.locked(self._places.predictions_inbox.parent / "writer.lock"):
             yield
 
     def _ingest_outcomes(self) -> None:
-        paths = sorted(self._places.outcomes_inbox.glob("*.arrow"))
+        paths = sorted(self._objects.gather(self._places.outcomes_inbox).glob("*.arrow"))
         if not paths:
             return
         frame = pl.concat([pl.read_ipc(path) for path in paths])
         frame = frame.with_columns(arrived=pl.lit(self._clock().replace(tzinfo=None)).cast(MOMENT))
         self._append(self._places.outcomes, frame, ["date"], [])
         for path in paths:
-            path.unlink(missing_ok=True)
+            self._objects.discard(path)
 
     def _append(self, path: Path, frame: pl.DataFrame, partition: list[str], transactions: list[Any]) -> None:
         properties = deltalake.CommitProperties(app_transactions=transactions)
         try:
             path.mkdir(parents=True, exist_ok=True)
             deltalake.write_deltalake(
-                str(path),
+                self._objects.table(path),
                 frame,
                 mode="append",
                 schema_mode="merge",
@@ -283,14 +273,13 @@ class Tables:
     def _handle(self, path: Path) -> deltalake.DeltaTable | None:
         """The table at `path` as it is now; opened anew where its log begins elsewhere than when it was opened."""
         log = path / "_delta_log"
-        if not log.exists():
+        if not self._objects.exists(log):
             return None
-        begin = log / "_last_checkpoint"
-        stamp = begin.stat().st_mtime_ns if begin.exists() else 0
+        stamp = self._objects.stamp(log / "_last_checkpoint")
         if path in self._handles and self._begins[path] == stamp:
             self._handles[path].update_incremental()
         else:
-            self._handles[path], self._begins[path] = deltalake.DeltaTable(str(path)), stamp
+            self._handles[path], self._begins[path] = deltalake.DeltaTable(self._objects.table(path)), stamp
         return self._handles[path]
 
     def _scan(self, path: Path, schema: dict[str, Any]) -> pl.LazyFrame:
@@ -302,20 +291,27 @@ class Tables:
         return scan.with_columns([pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in there])
 
 
-def erase_history(path: Path) -> None:
+def waiting_segments(places: Places) -> Iterator[Path]:
+    """Every segment that is not yet in the table: what is shared, and what this machine has not shared yet."""
+    yield from unshipped(places.spool, places.objects.gather(places.predictions_inbox))
+    if places.objects.remote:
+        yield from unshipped(places.root / "none", places.predictions_outbox)
+
+
+def erase_history(objects: Objects, path: Path) -> None:
     """Remove every file of a Delta table that its newest state does not need, and the log of what was before.
 
     The log holds the smallest and largest value of each column of each file that ever was. Whoever has the table open
     opens it anew, because its checkpoint is another one.
     """
-    table = deltalake.DeltaTable(str(path))
+    table = deltalake.DeltaTable(objects.table(path))
     table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
-    table = deltalake.DeltaTable(str(path))
+    table = deltalake.DeltaTable(objects.table(path))
     table.create_checkpoint()
     kept = f"{table.version():020d}"
-    for file in (path / "_delta_log").iterdir():
+    for file in objects.children(path / "_delta_log"):
         if file.name[:20].isdigit() and file.name[:20] < kept:
-            file.unlink()
+            objects.discard(file)
 
 
 def _matching(scan: pl.LazyFrame, matches: Callable[[dict[str, Any]], bool]) -> list[str]:
@@ -325,11 +321,6 @@ def _matching(scan: pl.LazyFrame, matches: Callable[[dict[str, Any]], bool]) -> 
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _segment_order(path: Path) -> tuple[str, int]:
-    scorer, number, _ = path.name.split(".")
-    return scorer, int(number)
 
 
 def _rows(records: Iterable[Captured]) -> pl.DataFrame:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from headrace.audit.log import AuditLog, Recorded
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, from_text, to_text
-from headrace.kernel.database import Database
+from headrace.kernel.database import Database, add_if_absent
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.records import Alarm, Version, Window
 from headrace.kernel.schema import Schema
@@ -203,8 +203,8 @@ class Windows:
         with self._audit.change() as change:
             for window, alarms in closed:
                 row = msgspec.to_builtins(window)
-                added = change.connection.execute(sa.insert(tables.windows).prefix_with("OR IGNORE").values(row))
-                for alarm in alarms if added.rowcount else ():
+                added = add_if_absent(change.connection, tables.windows, row)
+                for alarm in alarms if added else ():
                     self._raise_alarm(change, window, alarm)
 
     def _raise_alarm(self, change: Recorded, window: Window, alarm: dict[str, Any]) -> None:

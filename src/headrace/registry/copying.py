@@ -63,7 +63,7 @@ def _copy(root: Path, draft: Path, progress: Progress) -> tuple[int, int]:
     head = Path(Places(root).audit_head.name)
     if (root / head).exists():
         _copy_file(root / head, draft / head)
-    for name in (Places(root).database.name, Places(root).durable.name):
+    for name in (Places(root).database_file.name, Places(root).durable_file.name):
         if (root / name).exists():
             _copy_database(root / name, draft / name)
     names = [name for name in _names(root) if name != head]

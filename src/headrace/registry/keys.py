@@ -75,7 +75,7 @@ class Keys:
             change.connection.execute(tables.keys.insert().values(row))
             advance_generation(change.connection)
             change.entry(who, "create key", consumer, key=record.id, scopes=list(chosen), p99=objective, quota=quota)
-        publish(self._database, self._places.routes)
+        publish(self._database, self._places)
         return record, text
 
     def list(self) -> list[KeyRecord]:
@@ -102,7 +102,7 @@ class Keys:
                 change.connection.execute(tables.keys.update().where(at.id == key).values(revoked=ended))
                 advance_generation(change.connection)
                 change.entry(who, "revoke key", row.consumer, key=key)
-        publish(self._database, self._places.routes)
+        publish(self._database, self._places)
         return next(record for record in self.list() if record.id == key)
 
 

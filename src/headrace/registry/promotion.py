@@ -60,7 +60,7 @@ class Promotions:
         with self._audit.change() as change:
             _still(change.connection, version.name, alias, moves)
             self.move(change, version, alias, who, why, evidence)
-        publish(self._database, self._places.routes)
+        publish(self._database, self._places)
         return self._versions.get(version.reference)
 
     def approve(self, reference: str, who: str, word: str) -> Version:
@@ -185,7 +185,7 @@ class Promotions:
 
     def publish(self) -> int:
         """Write the route document again if it is not what the database says; gives its generation."""
-        return publish(self._database, self._places.routes)
+        return publish(self._database, self._places)
 
 
 def _count_moves(connection: sa.Connection, model: str, alias: str) -> int:

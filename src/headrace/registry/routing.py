@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +10,7 @@ import sqlalchemy as sa
 from headrace.kernel import tables
 from headrace.kernel.database import Database
 from headrace.kernel.errors import StorageUnavailable
-from headrace.kernel.identifiers import new_id
+from headrace.kernel.places import Places
 from headrace.kernel.routes import Arm, Endpoint, Key, RouteDocument, Rule
 
 
@@ -58,31 +55,23 @@ def served(policy: dict[str, Any] | None) -> Rule:
     return Rule(settings.get("answer", "prediction"), tuple(capture.get("mask", ())), tuple(capture.get("hash", ())))
 
 
-def publish(database: Database, path: Path) -> int:
+def publish(database: Database, places: Places) -> int:
     """Write the document if the one that stands is of another generation or content; gives the generation.
 
     Raises:
         StorageUnavailable: it cannot be written; what stood there stays.
     """
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    path, objects = places.routes, places.objects
+    with database.locked(path.with_suffix(".lock")):
         document = derive(database)
-        _write(path, msgspec.json.encode(document))
+        content = msgspec.json.encode(document)
+        try:
+            objects.latest(path)
+            if not path.exists() or path.read_bytes() != content:
+                objects.put(path, content)
+        except (OSError, StorageUnavailable) as error:
+            raise StorageUnavailable(
+                f"The route document could not be written: {error}",
+                todo="See that the disk has room and may be written; it is published again by itself.",
+            ) from error
     return document.generation
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        if path.exists() and path.read_bytes() == content:
-            return
-        draft = path.with_name(f"{path.name}.{new_id()}")
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        raise StorageUnavailable(
-            f"The route document {path} could not be written: {error.strerror}.",
-            todo="See that the disk has room and the folder may be written; it is published again by itself.",
-        ) from error

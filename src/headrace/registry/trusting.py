@@ -16,8 +16,7 @@ def add_trusted(places: Places, audit: AuditLog, file: Path, who: str) -> Public
         NotTrusted: the file holds no ed25519 public key.
     """
     key = read_public(file)
-    places.trusted.mkdir(parents=True, exist_ok=True)
     with audit.change() as change:
-        (places.trusted / f"{key.id}.pub").write_bytes(key.pem)
+        places.objects.put(places.trusted / f"{key.id}.pub", key.pem)
         change.entry(who, "trust key", key.id, file=file.name)
     return key

@@ -16,7 +16,7 @@ from headrace.compiler.certificate import Form, certify
 from headrace.compiler.golden import stored_golden
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, to_text
-from headrace.kernel.database import Database
+from headrace.kernel.database import Database, add_if_absent
 from headrace.kernel.errors import NotFound
 from headrace.kernel.identifiers import check_name, new_id, parse_reference
 from headrace.kernel.places import Places
@@ -108,7 +108,7 @@ class Versions:
         Raises:
             NotTrusted: it was altered, or is not signed by a trusted key.
         """
-        folder = self._places.bundles / version.digest
+        folder = self._bundle(version.digest)
         self._trust().verified(folder, version.digest)
         return folder
 
@@ -118,11 +118,15 @@ class Versions:
         Raises:
             NotTrusted: the bundle was altered, or is not signed by a trusted key.
         """
-        folder = self._places.bundles / version.digest
+        folder = self._bundle(version.digest)
         self._trust().signed(folder, version.digest)
         return open_bundle(folder, version.digest, threads)
 
+    def _bundle(self, digest: str) -> Path:
+        return self._places.objects.need(self._places.bundles / digest)
+
     def _trust(self) -> Trust:
+        self._places.objects.gather(self._places.trusted)
         return open_trust(self._places.signing_public, self._places.trusted)
 
     def sign_earlier(self) -> int:
@@ -216,7 +220,7 @@ class Versions:
         number = (newest or 0) + 1
         digest = draft.seal(msgspec.structs.replace(manifest, version=number))
         draft.put(SIGNATURE, sign_bundle(draft.folder, manifest.name, self._signer))
-        keep(draft, self._places.bundles, digest)
+        self._places.objects.share(keep(draft, self._places.bundles, digest))
         version = _version(it, number, digest, certificate, who)
         ensure_model(change.connection, manifest.name, manifest.created)
         words = words_of(version, manifest.params)
@@ -262,7 +266,7 @@ def _version(it: Filled, number: int, digest: str, certificate: Certificate, who
 def ensure_model(connection: sa.Connection, model: str, created: Any) -> None:
     """The model's row, made if it is not there."""
     row = {"name": model, "created": to_text(created), "code": "", "root": ""}
-    connection.execute(sa.insert(tables.models).prefix_with("OR IGNORE").values(row))
+    add_if_absent(connection, tables.models, row)
 
 
 def _version_row(version: Version) -> dict[str, Any]:

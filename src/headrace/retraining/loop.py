@@ -34,12 +34,13 @@ from headrace.training.project import ModelSection, Policy
 from headrace.training.runs import Runs
 
 GRACE = timedelta(seconds=5)
+FOLLOWED = 20
 
 
 class Start(Protocol):
     """Starts a durable run of a model for a reason."""
 
-    def __call__(self, model: str, reason: str, who: str, run: str) -> str: ...
+    def __call__(self, model: str, reason: str, who: str, run: str, only_if_changed: bool = False) -> str: ...
 
 
 class Prove(Protocol):
@@ -75,6 +76,7 @@ class Loop:
         self._recalled: set[str] = set()
         self._references: dict[str, tuple[MonitorReference, Any]] = {}
         self._cron: dict[str, datetime] = {}
+        self._looked: dict[str, datetime] = {}
 
     def turn(self) -> None:
         """Make one turn."""
@@ -168,7 +170,7 @@ class Loop:
 
     def _reference(self, version: Version) -> tuple[MonitorReference, Any] | None:
         if version.digest not in self._references:
-            path = self._rooms.places.bundles / version.digest / MONITOR
+            path = self._rooms.places.objects.need(self._rooms.places.bundles / version.digest) / MONITOR
             if not path.exists():
                 return None
             reference = msgspec.json.decode(path.read_bytes(), type=MonitorReference)
@@ -202,15 +204,24 @@ class Loop:
         line = due(section, last, now)
         if line is not None and not self._busy(model):
             self._rooms.start(model, f"schedule {line}", POLICY, new_id())
+        if "data" in section.retrain.on and self._look_due(model, section, now) and not self._busy(model):
+            self._rooms.start(model, f"data: looked at every {section.retrain.every}", POLICY, new_id(), True)
         live = self._live(model) if proof_due(section, last, now) else None
         if live is not None:
             version = self._rooms.versions.get(f"{model}@{live}")
             self._rooms.prove(version, f"schedule {section.prove}", POLICY)
         self._cron[model] = now
 
+    def _look_due(self, model: str, section: ModelSection, now: datetime) -> bool:
+        """Whether it is time to see if the dataset changed."""
+        if now - self._looked.setdefault(model, now) < parse_duration(section.retrain.every):
+            return False
+        self._looked[model] = now
+        return True
+
     def _follow_runs(self, model: str, section: ModelSection) -> None:
         """What became of the policy's own runs: a version that passed its gate is rolled out, any other is left."""
-        for run in self._rooms.runs.list(model, limit=5):
+        for run in self._rooms.runs.list(model, limit=FOLLOWED):
             if run.created_by != POLICY or run.status != "done" or run.version is None:
                 continue
             version = self._rooms.versions.get(f"{model}@{run.version}")

@@ -79,7 +79,7 @@ def _facts(rooms: Rooms, proofs: Proofs, version: Version, policy: Policy | None
         rollouts=rooms.rollouts.list(version.name, limit=50),
         windows=[window for window in rooms.windows.list(version.name) if window.number == version.number],
         promotions=rooms.promotions.history(version.name),
-        monitored=(rooms.places.bundles / version.digest / MONITOR).exists(),
+        monitored=(rooms.versions.folder(version) / MONITOR).exists(),
     )
 
 

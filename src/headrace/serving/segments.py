@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -72,6 +73,22 @@ def ship(folder: Path, inbox: Path) -> int:
     for path in paths:
         path.rename(inbox / f"{folder.name}.{path.stem}.seg")
     return len(paths)
+
+
+def order(path: Path) -> tuple[str, int]:
+    """A segment's scorer and its number there."""
+    scorer, number, _ = path.name.split(".")
+    return scorer, int(number)
+
+
+def share(outbox: Path, inbox: Path, put: Callable[[Path, bytes], None]) -> int:
+    """Give the segments of this machine's outbox to `put`, in their order, and remove them; gives their number."""
+    segments = sorted(outbox.glob("*.seg"), key=order) if outbox.exists() else []
+    for path in segments:
+        with contextlib.suppress(FileNotFoundError):  # another process of this machine was quicker
+            put(inbox / path.name, path.read_bytes())
+            path.unlink()
+    return len(segments)
 
 
 def unshipped(spool: Path, inbox: Path) -> Iterator[Path]:

@@ -33,7 +33,7 @@ class Sharing:
     def __init__(self, folder: Path, group: str, name: str, port: int, counters: Counters) -> None:
         self._folder = folder
         self._group = group
-        self._path = folder / f"{name}.json"
+        self.path = folder / f"{name}.json"
         self._port = port
         self._counters = counters
         self._started = time.time()
@@ -60,7 +60,7 @@ class Sharing:
         """The counts of every process of this group, those that ended among them."""
         mine = self._counters.snapshot()
         others = [
-            told.counts for path, told in read_told(self._folder) if told.group == self._group and path != self._path
+            told.counts for path, told in read_told(self._folder) if told.group == self._group and path != self.path
         ]
         return merged([mine, *others]) if others else mine
 
@@ -79,9 +79,9 @@ class Sharing:
             counts=self._counters.snapshot(),
         )
         with contextlib.suppress(OSError):
-            draft = self._path.with_suffix(".draft")
+            draft = self.path.with_suffix(".draft")
             draft.write_bytes(msgspec.json.encode(told))
-            draft.replace(self._path)
+            draft.replace(self.path)
 
 
 def read_told(folder: Path) -> list[tuple[Path, Told]]:

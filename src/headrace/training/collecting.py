@@ -34,6 +34,7 @@ class Collector:
 
     def __init__(self, places: Places, audit: AuditLog, snapshots: Snapshots, clock: Clock) -> None:
         self._places = places
+        self._objects = places.objects
         self._audit = audit
         self._snapshots = snapshots
         self._clock = clock
@@ -61,7 +62,7 @@ class Collector:
                 if found:
                     self._record(change, who, found)
             for path in later:
-                path.unlink(missing_ok=True)
+                self._objects.discard(path)
             if self._places.trash.exists():
                 shutil.rmtree(self._places.trash)
         except OSError as error:
@@ -77,6 +78,8 @@ class Collector:
         if one.kind == "snapshot":
             dataset, _, digest = one.name.partition(" ")
             self._snapshots.forget(change.connection, dataset, digest)
+            return paths
+        if self._objects.remote:
             return paths
         for path in paths:
             if path.exists():
@@ -100,17 +103,17 @@ class Collector:
 
     def _abandoned(self, now: datetime) -> Iterator[Freed]:
         """Drafts that nobody works on any more."""
-        for path in _children(self._places.staging):
-            if now.timestamp() - path.stat().st_mtime > ABANDONED.total_seconds():
+        for path in self._objects.children(self._places.staging):
+            if now - self._objects.modified(path) > ABANDONED:
                 yield self._freed("draft", path.name, "its process ended before it was finished", [path])
-        for path in _children(self._places.code):
-            if path.name.startswith("draft-") and now.timestamp() - path.stat().st_mtime > ABANDONED.total_seconds():
+        for path in self._objects.children(self._places.code):
+            if path.name.startswith("draft-") and now - self._objects.modified(path) > ABANDONED:
                 yield self._freed("draft", path.name, "its process ended before it was finished", [path])
 
     def _bundles(self, connection: sa.Connection) -> Iterator[Freed]:
         """Bundles without a version; one that is being entered stands under the lock that is held here."""
         known = set(connection.execute(sa.select(tables.versions.c.digest)).scalars())
-        for path in _children(self._places.bundles):
+        for path in self._objects.children(self._places.bundles):
             if path.name.partition(".")[0] not in known:
                 yield self._freed("bundle", path.name[:16], "no version was entered for it", [path])
 
@@ -119,7 +122,7 @@ class Collector:
         at = tables.runs.c
         rows = connection.execute(sa.select(at.id).where(at.ended.is_not(None), at.ended < before))
         for run in rows.scalars():
-            files = [path for path in _children(self._places.runs / run) if path.name not in KEPT_OF_RUNS]
+            files = [path for path in self._objects.children(self._places.runs / run) if path.name not in KEPT_OF_RUNS]
             if files:
                 yield self._freed("run", run, "it ended long ago; its records stay", files)
 
@@ -128,8 +131,8 @@ class Collector:
         needed = (at.version.is_not(None)) | (at.ended.is_(None)) | (at.ended >= before)
         used = set(connection.execute(sa.select(at.code).where(needed).distinct()).scalars())
         used |= set(connection.execute(sa.select(tables.models.c.code)).scalars()) | held
-        for path in _children(self._places.code):
-            young = now.timestamp() - path.stat().st_mtime <= ABANDONED.total_seconds()
+        for path in self._objects.children(self._places.code):
+            young = now - self._objects.modified(path) <= ABANDONED
             if not path.name.startswith("draft-") and path.name not in used and not young:
                 yield self._freed("code", path.name[:16], "no version, model or late run has it", [path])
 
@@ -156,18 +159,10 @@ class Collector:
     def _orphans(self, connection: sa.Connection, now: datetime) -> Iterator[Freed]:
         """Files of tables that no snapshot needs: their process ended while it wrote, or while it freed."""
         for path in self._snapshots.orphans(connection):
-            if now.timestamp() - path.stat().st_mtime > ABANDONED.total_seconds():
+            if now - self._objects.modified(path) > ABANDONED:
                 yield self._freed("file", path.name, "no snapshot needs it", [path])
 
     def _freed(self, kind: str, name: str, why: str, paths: list[Path]) -> Freed:
-        size = sum(file.stat().st_size for path in paths for file in _files(path))
+        size = sum(self._objects.size(path) for path in paths)
         names = tuple(path.relative_to(self._places.root).as_posix() for path in paths)
         return Freed(kind=kind, name=name, why=why, size=size, paths=names)
-
-
-def _children(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _files(path: Path) -> list[Path]:
-    return [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]

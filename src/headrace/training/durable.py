@@ -9,6 +9,7 @@ ours is pickled into the state of a run. DBOS is imported where it is used: it c
 from __future__ import annotations
 
 import fcntl
+import functools
 import itertools
 import sqlite3
 import threading
@@ -20,6 +21,7 @@ import msgspec
 from polars.exceptions import PanicException
 
 from headrace.kernel.errors import Fault, HeadraceError
+from headrace.kernel.places import Places
 from headrace.training import pipeline, prove
 from headrace.training.metrics import HIGHER_IS_BETTER, PRIMARY
 from headrace.training.pipeline import Rooms
@@ -47,12 +49,12 @@ TRAINING = (*TRIAL, "register")
 PROVING = ("gather", "environment", "first", "second", "compare")
 
 
-def enqueue(file: Path, run: str, asked: Asked) -> None:
+def enqueue(places: Places, run: str, asked: Asked) -> None:
     """Hand a run to the workers; handing it over again changes nothing."""
     from dbos import DBOSClient
 
-    prepare(file)
-    client = DBOSClient(system_database_url=_url(file), application_name=APPLICATION)
+    prepare(places)
+    client = DBOSClient(system_database_url=places.durable, application_name=APPLICATION)
     try:
         workflow = asked.kind if asked.kind in ("sweep", "prove") else "run"
         options: Any = {"workflow_name": workflow, "queue_name": RUNS, "workflow_id": run, "app_version": VERSION}
@@ -61,8 +63,12 @@ def enqueue(file: Path, run: str, asked: Asked) -> None:
         client.destroy()
 
 
-def prepare(file: Path) -> None:
-    """Make the state's file, in WAL mode, where there is none."""
+def prepare(places: Places) -> None:
+    """Make the state's tables where there are none: in PostgreSQL a schema of their own, else a file in WAL mode."""
+    file = places.durable_file
+    if not places.embedded:
+        _prepare_schema(places.durable)
+        return
     if file.exists():
         return
     from dbos import DBOS
@@ -80,6 +86,13 @@ def prepare(file: Path) -> None:
         draft.rename(file)
 
 
+@functools.cache
+def _prepare_schema(url: str) -> None:
+    from dbos import DBOS
+
+    DBOS.migrate(url)
+
+
 def _url(file: Path) -> str:
     return f"sqlite:///{file.resolve()}"
 
@@ -87,8 +100,7 @@ def _url(file: Path) -> str:
 class DurableWorker:
     """Executes runs in this process, `concurrency` runs and two trials at a time."""
 
-    def __init__(self, file: Path, rooms: Rooms, executor: str, concurrency: int = 1) -> None:
-        self._file = file
+    def __init__(self, rooms: Rooms, executor: str, concurrency: int = 1) -> None:
         self._rooms = rooms
         self._executor = executor
         self._concurrency = concurrency
@@ -98,11 +110,11 @@ class DurableWorker:
         """Begin to take runs from the queue."""
         from dbos import DBOS
 
-        prepare(self._file)
+        prepare(self._rooms.places)
         DBOS(
             config={
                 "name": APPLICATION,
-                "system_database_url": _url(self._file),
+                "system_database_url": self._rooms.places.durable,
                 "executor_id": self._executor,
                 "application_version": VERSION,
                 "enable_otlp": False,
@@ -175,7 +187,7 @@ class DurableWorker:
             state = made
             work = self._step(run, name, position, lambda n=name, s=state: STEPS[n](self._rooms, run, asked, s))
             made = {**made, **work}
-            if "error" in made:
+            if "error" in made or "unchanged" in made:
                 break
         return made
 
@@ -189,6 +201,8 @@ class DurableWorker:
                 return finished
             try:
                 made = work()
+                places = self._rooms.places
+                places.objects.share(places.runs / run, deep=False)
             except HeadraceError as error:
                 self._rooms.runs.fail_step(run, name, str(error))
                 return {"error": error.document()}

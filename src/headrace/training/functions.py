@@ -24,6 +24,9 @@ from headrace.compiler.golden import answers_frame, stored_golden
 from headrace.compiler.storing import stored
 from headrace.data.frames import columns_of, frame_kind, to_polars
 from headrace.data.inference import infer_schema
+from headrace.data.joining import join_as_of
+from headrace.data.sources import read_query, read_source
+from headrace.kernel.clock import parse_duration
 from headrace.kernel.errors import HeadraceError, InvalidProject
 from headrace.kernel.schema import Schema
 from headrace.registry.environment import loaded_distributions, record_environment
@@ -31,17 +34,17 @@ from headrace.runtimes.bundle import read_schema
 from headrace.runtimes.frames import build_frame
 from headrace.runtimes.native import adapted
 from headrace.runtimes.reference import ReferenceScorer, describe_fitted
+from headrace.training.datasets import DatasetSection
 from headrace.training.evaluation import evaluate_frame
 
 FAILED = 3
 
 
 class LoadRequest(msgspec.Struct, frozen=True):
-    """Call `function` and leave its table: ``table.arrow`` and ``schema.json``."""
+    """Load `dataset` and leave its table: ``table.arrow`` and ``schema.json``. `others` are what it is made of."""
 
-    function: str
-    key: tuple[str, ...]
-    time: str | None
+    dataset: DatasetSection
+    others: dict[str, DatasetSection]
     target: str
 
 
@@ -77,12 +80,43 @@ class ProveRequest(msgspec.Struct, frozen=True):
 def load(folder: Path) -> dict[str, Any]:
     """The step that loads a dataset."""
     request = msgspec.json.decode((folder / "load.json").read_bytes(), type=LoadRequest)
-    table = _call(request.function)
-    frame = to_polars(table)
-    schema = infer_schema(table, frame, keys=request.key, time=request.time, target=request.target)
+    table, origin = _table(request.dataset, request.others)
+    frame, dataset = to_polars(table), request.dataset
+    schema = infer_schema(table, frame, keys=dataset.key, time=dataset.time, target=request.target)
     frame.write_ipc(folder / "table.arrow")
     (folder / "schema.json").write_bytes(msgspec.json.encode(schema))
-    return {"rows": frame.height, "columns": frame.width, "frame": frame_kind(table)}
+    return {"rows": frame.height, "columns": frame.width, "frame": frame_kind(table), "origin": origin}
+
+
+def _table(dataset: DatasetSection, others: dict[str, DatasetSection]) -> tuple[Any, tuple[str, ...]]:
+    """The rows of a dataset, and what they were read from."""
+    if dataset.load is not None:
+        return _call(dataset.load), (f"function {dataset.load}",)
+    if dataset.base:
+        return _joined(dataset, others)
+    if dataset.sql:
+        return read_query(dataset.database, dataset.sql)
+    return read_source(dataset.sources, Path.cwd())
+
+
+def _joined(dataset: DatasetSection, others: dict[str, DatasetSection]) -> tuple[Any, tuple[str, ...]]:
+    table, origin = _table(others[dataset.base], others)
+    frame = to_polars(table)
+    for join in dataset.join:
+        other, lines = _table(others[join.dataset], others)
+        within = parse_duration(join.within) if join.within else None
+        frame = join_as_of(
+            frame,
+            dataset.time or "",
+            to_polars(other),
+            join.dataset,
+            on=join.on,
+            known=join.known,
+            columns=join.columns,
+            within=within,
+        )
+        origin = (*origin, *(f"{line}, as of {join.known}" for line in lines))
+    return frame, origin
 
 
 def train(folder: Path) -> dict[str, Any]:

@@ -61,15 +61,28 @@ def snapshot(rooms: Rooms, run: str, asked: Asked) -> dict[str, Any]:
     """Load the dataset by the project's function and keep it."""
     dataset, settings = asked.policy.dataset, asked.policy.settings
     folder = _folder(rooms, run)
-    request = LoadRequest(dataset.load, dataset.key, dataset.time, settings.target)
-    _call(rooms, folder, "load", request, asked)
+    request = LoadRequest(dataset, asked.policy.others, settings.target)
+    loaded = _call(rooms, folder, "load", request, asked)
     frame = pl.read_ipc(folder / "table.arrow")
     schema = msgspec.json.decode((folder / "schema.json").read_bytes(), type=Schema)
     _check_hidden(schema, asked.policy.model, settings.capture)
-    taken = rooms.snapshots.keep(settings.dataset, frame, schema, asked.who)
+    origin = tuple(loaded["origin"])
+    taken = rooms.snapshots.keep(settings.dataset, frame, schema, asked.who, origin, dataset.expect)
+    (folder / "table.arrow").unlink()
     (folder / "schema.json").write_bytes(msgspec.json.encode(taken.schema))
     rooms.runs.update(run, snapshot=taken.digest)
-    return {"snapshot": taken.digest, "note": f"{taken.rows:,} rows, digest {taken.digest[:12]}"}
+    note = f"{taken.rows:,} rows, digest {taken.digest[:12]}"
+    if taken.findings:
+        note += f"; {len(taken.findings)} findings: {taken.findings[0].text()}"
+    if asked.only_if_changed and _trained_on(rooms, asked.policy.model) == taken.digest:
+        return {"snapshot": taken.digest, "unchanged": True, "note": f"{note}; unchanged, so nothing is trained"}
+    return {"snapshot": taken.digest, "note": note}
+
+
+def _trained_on(rooms: Rooms, model: str) -> str:
+    """The snapshot of the newest version."""
+    newest = rooms.versions.list(model, limit=1)
+    return newest[0].lineage.snapshot if newest else ""
 
 
 def _check_hidden(schema: Schema, model: str, capture: CaptureSection) -> None:
@@ -152,7 +165,7 @@ def register(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any]) -> dict
             evaluation=record.evaluation,
             gate=record.gate,
             monitor=(folder / "monitor.json").read_bytes(),
-            code=rooms.places.code / asked.code,
+            code=_code(rooms, asked),
             who=asked.who,
         )
     )
@@ -171,6 +184,7 @@ def _folder(rooms: Rooms, run: str) -> Path:
     folder = rooms.places.runs / run
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        rooms.places.objects.fetch(folder)
     except OSError as error:
         raise StorageUnavailable(
             f"The run's folder {folder} cannot be made: {error.strerror}.", todo="See that the disk may be written."
@@ -212,8 +226,12 @@ def _evaluate_live(rooms: Rooms, live: Version, test: pl.DataFrame, asked: Asked
     return evaluate_frame(scorer, test, settings.target, (), asked.policy.dataset.time)[0]
 
 
+def _code(rooms: Rooms, asked: Asked) -> Path:
+    return verify_code(rooms.places.objects.need(rooms.places.code / asked.code), asked.code)
+
+
 def _call(rooms: Rooms, folder: Path, step: str, request: Any, asked: Asked) -> dict[str, Any]:
     """Run a project's function in a process of its own, on the run's own code, with its thread count."""
-    code = verify_code(rooms.places.code / asked.code, asked.code)
+    code = _code(rooms, asked)
     cwd = Path(asked.root) if Path(asked.root).is_dir() else folder
     return call_step(folder, step, request, Place(code=code, cwd=cwd, threads=asked.policy.settings.threads))

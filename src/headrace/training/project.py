@@ -14,28 +14,16 @@ from headrace.kernel.clock import parse_duration
 from headrace.kernel.errors import InvalidInput, InvalidProject
 from headrace.kernel.identifiers import check_name
 from headrace.kernel.routes import AnswerKind
+from headrace.training.datasets import DatasetSection, Function, Section
 
 FILE = "headrace.toml"
 Share = Annotated[float, msgspec.Meta(gt=0, le=100)]
-Function = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the project file."""
 
 
 class ProjectSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[project]``."""
 
     name: str
-
-
-class DatasetSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[dataset.NAME]``: `load` is ``module:function``, which returns a frame or paths."""
-
-    load: Function
-    key: tuple[str, ...] = ()
-    time: str | None = None
 
 
 class Split(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,9 +69,11 @@ class MonitorSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class RetrainSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[model.NAME.retrain]``: kinds of alarms, ``data`` for a changed dataset, or a cron line."""
+    """``[model.NAME.retrain]``: kinds of alarms, ``data`` for a changed dataset (looked at `every` so often), or a cron
+    line."""
 
     on: tuple[str, ...] = ()
+    every: str = "1h"
 
 
 class CaptureSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -129,11 +119,12 @@ class ModelSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Policy(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one run or the loop needs to know of a project: one model and its dataset."""
+    """What one run or the loop needs to know of a project: one model, its dataset, and those that this is made of."""
 
     model: str
     settings: ModelSection
     dataset: DatasetSection
+    others: dict[str, DatasetSection] = {}
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,7 +155,12 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
                 todo=f"Correct the name, or add a table [model.{name}].",
             )
         settings = self.models[name]
-        return Policy(model=name, settings=settings, dataset=self.datasets[settings.dataset])
+        dataset = self.datasets[settings.dataset]
+        return Policy(model=name, settings=settings, dataset=dataset, others=self._needed(dataset))
+
+    def _needed(self, dataset: DatasetSection) -> dict[str, DatasetSection]:
+        found = {name: self.datasets[name] for name in dataset.needs}
+        return found | {name: one for other in found.values() for name, one in self._needed(other).items()}
 
 
 def read_project(folder: Path) -> Project:
@@ -200,6 +196,8 @@ def decode_project(text: str, folder: Path) -> Project:
         raise where.error([min(unknown)], f"unknown table {min(unknown)!r}", "project, dataset.NAME or model.NAME")
     section = where.convert(["project"], raw.get("project", {}), ProjectSection)
     datasets = {n: where.convert(["dataset", n], d, DatasetSection) for n, d in raw.get("dataset", {}).items()}
+    for name in datasets:
+        _check_dataset(where, name, datasets)
     models = {n: _model(where, n, dict(m)) for n, m in raw.get("model", {}).items()}
     for name, model in models.items():
         if model.dataset not in datasets:
@@ -207,6 +205,32 @@ def decode_project(text: str, folder: Path) -> Project:
             raise where.error(["model", name, "dataset"], f"unknown dataset {model.dataset!r}", f"one of: {known}")
         _check_capture(where, name, model, datasets[model.dataset])
     return Project(root=folder.resolve(), name=section.name, datasets=datasets, models=models)
+
+
+def _check_dataset(where: _Where, name: str, datasets: dict[str, DatasetSection]) -> None:
+    """See that a dataset says in one way where its rows come from, and that what it is made of is there.
+
+    Raises:
+        InvalidProject: it does not.
+    """
+    it, place = datasets[name], ["dataset", name]
+    wrong = it.problem()
+    if wrong is not None:
+        raise where.error(place, *wrong)
+    for other in it.needs:
+        if other not in datasets:
+            raise where.error(place, f"unknown dataset {other!r}", f"one of: {', '.join(datasets)}")
+    for one in it.join:
+        if one.within is not None:
+            where.duration([*place, "join"], one.within)
+    seen: set[str] = set()
+    open_ends = set(it.needs)
+    while open_ends - seen:
+        other = (open_ends - seen).pop()
+        seen.add(other)
+        open_ends |= set(datasets[other].needs) & datasets.keys()
+    if name in seen:
+        raise where.error(place, "it is made of itself", "datasets that do not need each other")
 
 
 def _model(where: _Where, name: str, raw: dict[str, Any]) -> ModelSection:
@@ -224,6 +248,7 @@ def _model(where: _Where, name: str, raw: dict[str, Any]) -> ModelSection:
         ("monitor", "window"): model.monitor.window,
         ("monitor", "outcomes_within"): model.monitor.outcomes_within,
         ("capture", "keep"): model.capture.keep,
+        ("retrain", "every"): model.retrain.every,
         ("rollout", "guard", "p99_latency"): model.rollout.guard.p99_latency,
         ("split", "test"): model.split.test if model.split and model.split.by == "time" else None,
     }

@@ -83,7 +83,7 @@ def recorded(rooms: Rooms, reference: str) -> Recorded:
 
 def _snapshot(rooms: Rooms, version: Version) -> Snapshot:
     found = rooms.snapshots.get(version.lineage.snapshot)
-    kept = rooms.places.runs / version.lineage.run / "schema.json"
+    kept = rooms.places.objects.need(rooms.places.runs / version.lineage.run / "schema.json")
     schema = msgspec.json.decode(kept.read_bytes(), type=Schema) if kept.exists() else found.schema
     return msgspec.structs.replace(found, schema=schema)
 
@@ -117,7 +117,7 @@ def _recorded_data(rooms: Rooms, it: Recorded) -> tuple[pl.DataFrame, ProofInput
 def _data(rooms: Rooms, it: Recorded, policy: Policy, code: Path, folder: Path) -> tuple[pl.DataFrame, ProofInput]:
     """The data as the project loads them now, beside the snapshot."""
     dataset = policy.dataset
-    request = LoadRequest(dataset.load, dataset.key, dataset.time, policy.settings.target)
+    request = LoadRequest(dataset, policy.others, policy.settings.target)
     call_step(folder, "load", request, Place(code=code, cwd=code, threads=policy.settings.threads))
     schema = msgspec.json.decode((folder / "schema.json").read_bytes(), type=Schema)
     taken = rooms.snapshots.keep(policy.settings.dataset, pl.read_ipc(folder / "table.arrow"), schema, "prove")
@@ -195,6 +195,8 @@ def train_again(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any], name
     """Train once more in a process of its own, and answer the golden rows."""
     options = msgspec.convert(asked.params, ProveOptions)
     it, folder = recorded(rooms, options.version), _folder(rooms, run)
+    if made["python"] and not Path(made["python"]).exists():  # another machine built it, and this one took over
+        rebuilt_python(folder / "environment", it.folder / "environment" / "requirements.txt", it.environment.python)
     place, request = _place(it, options, made, folder)
     work = folder / name
     work.mkdir(exist_ok=True)
@@ -380,7 +382,7 @@ def _inside(frames: list[pl.DataFrame], dataset: Any) -> str:
 def _folder(rooms: Rooms, run: str) -> Path:
     folder = (rooms.places.runs / run).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return rooms.places.objects.fetch(folder)
 
 
 def _note(inputs: list[ProofInput]) -> str:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from headrace.audit.log import AuditLog
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, from_text, to_text
-from headrace.kernel.database import Database
+from headrace.kernel.database import Database, add_if_absent
 from headrace.kernel.errors import NotFound
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.records import Evaluation, GateResult, Run, Step
@@ -31,6 +31,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     project: str = ""
     sweep: dict[str, list[Any]] = {}
     live: str | None = None
+    only_if_changed: bool = False
 
 
 class Runs:
@@ -61,8 +62,7 @@ class Runs:
         facts = [run, asked.policy.model, asked.reason, asked.who, asked.code]
         row["words"] = " ".join([*facts, *(f"{name}={value}" for name, value in row["params"].items())]).lower()
         with self._audit.change() as change:
-            added = change.connection.execute(sa.insert(tables.runs).prefix_with("OR IGNORE").values(row))
-            if added.rowcount:
+            if add_if_absent(change.connection, tables.runs, row):
                 change.entry(
                     asked.who, "run", asked.policy.model, run=run, kind=asked.kind, why=asked.reason, code=asked.code
                 )

@@ -62,6 +62,7 @@ class Starter:
                 f"The sweep has {len(trials)} trials.", expected=f"1 to {MOST_TRIALS}", todo="Name fewer values."
             )
         code = keep_code(project.root, self._places.code)
+        self._places.objects.share(self._places.code / code)
         asked = Asked(
             policy=policy,
             kind="sweep" if sweep else "train",
@@ -77,8 +78,9 @@ class Starter:
         self._keep_policy(policy, code, str(project.root), who)
         return self._enter(asked, new_id())
 
-    def again(self, model: str, reason: str, who: str, run: str) -> str:
-        """Start a run of a model by its kept policy and code, on the data as it is now.
+    def again(self, model: str, reason: str, who: str, run: str, only_if_changed: bool = False) -> str:
+        """Start a run of a model by its kept policy and code, on the data as it is now; `only_if_changed` ends it where
+        that is what the newest version was trained on.
 
         Raises:
             NotFound: the model was never run from a project.
@@ -91,7 +93,10 @@ class Starter:
                 f"{model} was not made by a project, so it cannot be run again.", todo="Run it from a project."
             )
         policy = msgspec.convert(row.policy, Policy)
-        return self._enter(Asked(policy=policy, reason=reason, who=who, code=row.code, root=row.root), run)
+        asked = Asked(
+            policy=policy, reason=reason, who=who, code=row.code, root=row.root, only_if_changed=only_if_changed
+        )
+        return self._enter(asked, run)
 
     def prove(self, version: Version, params: dict[str, Any], who: str, reason: str) -> str:
         """Start the proof of a version (see `prove.ProveOptions`); gives the run's id.
@@ -112,24 +117,18 @@ class Starter:
     def reconcile(self) -> None:
         """Hand over again what was entered and, after a crash, not handed over."""
         for run in self._runs.unfinished():
-            path = self._document(run.id)
+            path = self._places.objects.need(self._document(run.id))
             if run.status == "queued" and not run.parent and path.exists():
-                durable.enqueue(self._places.durable, run.id, msgspec.json.decode(path.read_bytes(), type=Asked))
+                durable.enqueue(self._places, run.id, msgspec.json.decode(path.read_bytes(), type=Asked))
 
     def _enter(self, asked: Asked, run: str) -> str:
         path = self._document(run)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(".draft")
-            draft.write_bytes(msgspec.json.encode(asked))
-            draft.replace(path)
-        except OSError as error:
-            raise StorageUnavailable(
-                f"The run's folder {path.parent} cannot be written: {error.strerror}.",
-                todo="See that the disk has room and the folder may be written; nothing was started.",
-            ) from error
+            self._places.objects.put(path, msgspec.json.encode(asked))
+        except StorageUnavailable as error:
+            raise StorageUnavailable(f"The run cannot be entered: {error.text}", todo=error.todo) from error
         self._runs.add(asked, run=run)
-        durable.enqueue(self._places.durable, run, asked)
+        durable.enqueue(self._places, run, asked)
         return run
 
     def _document(self, run: str) -> Path:
@@ -149,4 +148,4 @@ class Starter:
                 advance_generation(change.connection)
             change.connection.execute(tables.models.update().where(here).values(policy=document, code=code, root=root))
         if moved:
-            publish(self._database, self._places.routes)
+            publish(self._database, self._places)

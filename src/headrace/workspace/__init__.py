@@ -9,20 +9,24 @@ from pathlib import Path
 from headrace import settings
 from headrace.kernel.clock import Clock, utc_now
 from headrace.kernel.errors import StorageUnavailable
-from headrace.kernel.places import Places
 from headrace.workspace.verbs import Workspace
 
 __all__ = ["Workspace", "open"]
 
 
 def open(url: str | Path | None = None, *, clock: Clock = utc_now) -> Workspace:  # noqa: A001
-    """The workspace in a folder, made where there is none; by default ``./.headrace`` or ``HEADRACE_WORKSPACE``.
+    """The workspace at `url`, made where there is none; by default ``./.headrace`` or ``HEADRACE_WORKSPACE``.
+
+    Args:
+        url: a folder (SQLite and files), or ``postgresql://USER@HOST/DATABASE?objects=s3://BUCKET/PREFIX``.
 
     Raises:
+        InvalidInput: it is an address of neither kind.
         StorageUnavailable: the folder cannot be made or written.
         WorkspaceTooNew: a later Headrace wrote it.
     """
-    root = settings.workspace_folder(url).absolute()
+    places = settings.workspace_places(url)
+    root = places.root
     try:
         root.mkdir(parents=True, exist_ok=True)
         probe = root / f".probe-{time.monotonic_ns()}"
@@ -36,4 +40,4 @@ def open(url: str | Path | None = None, *, clock: Clock = utc_now) -> Workspace:
             if full
             else "Give write permission, or name another folder with --workspace.",
         ) from error
-    return Workspace(Places(root), clock)
+    return Workspace(places, clock)

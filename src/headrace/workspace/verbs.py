@@ -16,14 +16,18 @@ from headrace import settings
 from headrace.audit.signing import PublicKey
 from headrace.compiler.golden import answers_frame
 from headrace.data.differences import TableDifference
-from headrace.data.frames import columns_of, to_polars
+from headrace.data.frames import columns_of, storable, to_polars
+from headrace.data.inference import infer_schema
 from headrace.data.validation import conform, refuse_infinite
 from headrace.kernel.clock import parse_duration, utc_now
+from headrace.kernel.database import open_database
 from headrace.kernel.errors import rebuilt
+from headrace.kernel.folders import need_empty
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
 from headrace.kernel.records import (
     Approval,
+    Assessment,
     AuditEntry,
     AuditReport,
     Certificate,
@@ -46,6 +50,7 @@ from headrace.monitoring.trace import trace
 from headrace.registry.copying import Progress as CopyProgress
 from headrace.registry.copying import copy_workspace
 from headrace.registry.exporting import export
+from headrace.registry.moving import move_workspace
 from headrace.registry.search import search_versions
 from headrace.registry.trusting import add_trusted
 from headrace.registry.verifying import problems_of
@@ -54,6 +59,7 @@ from headrace.retraining.showing import evidence
 from headrace.retraining.status import loop_progress, loop_status
 from headrace.serving.decoding import RowDecoder
 from headrace.serving.traffic import consumer_traffic, scoring_counts
+from headrace.training.assessing import assess
 from headrace.training.collecting import OLD
 from headrace.training.comparison import Difference, compare_runs
 from headrace.training.importing import Given, is_address, register_file
@@ -293,9 +299,23 @@ class Workspace(Rooms):
         return problems_of(self.audit_log, self.version_store, self.snapshots, self.tables.problems)
 
     def copy(self, target: str | Path, progress: CopyProgress | None = None) -> Copied:
-        """Copy this workspace, running or not, to a new folder, and verify the copy."""
+        """Copy this workspace to a new place, a folder or an address, and verify the copy.
+
+        From folder to folder the source may be running, and a copy that was interrupted goes on; otherwise no run may
+        be under way.
+        """
+        there = settings.workspace_places(target)
         with self.tables.still():
-            return copy_workspace(self.places, Path(target).absolute(), _problems_at, progress)
+            if self.places.embedded and there.embedded:
+                return copy_workspace(self.places, there.root, lambda root: _problems_at(Places(root)), progress)
+            if there.embedded:
+                need_empty(there.root)
+            there.root.mkdir(parents=True, exist_ok=True)
+            database = open_database(there.database)
+            try:
+                return move_workspace((self.places, self.database), (there, database), _problems_at, progress)
+            finally:
+                database.close()
 
     def hold(self, digest: str, why: str = "asked for") -> Hold:
         """Keep a snapshot whatever `gc` finds."""
@@ -308,6 +328,25 @@ class Workspace(Rooms):
     def diff_data(self, first: str, second: str) -> TableDifference:
         """What changed from one snapshot of a dataset to another."""
         return self.snapshots.compare(first, second)
+
+    def assess(
+        self,
+        data: Any,
+        target: str,
+        *,
+        time: str | None = None,
+        key: tuple[str, ...] = (),
+        progress: Callable[[str], None] | None = None,
+    ) -> Assessment:
+        """Whether data (a frame, a file, or a snapshot by its digest) are enough to predict `target`."""
+        if isinstance(data, str) and not Path(data).exists():
+            snapshot = self.snapshots.get(data)
+            frame = self.snapshots.read(snapshot)
+            named = {role: [c.name for c in snapshot.schema.having(role)] for role in ("time", "key")}
+            time, key = time or next(iter(named["time"]), None), key or tuple(named["key"])
+        else:
+            frame = storable(to_polars(data))
+        return assess(frame, infer_schema(frame, frame, keys=key, time=time, target=target), target, progress=progress)
 
     def versions_on(self, snapshot: str) -> list[str]:
         """The versions that were trained on a snapshot."""
@@ -333,11 +372,14 @@ class Workspace(Rooms):
 
     def consumers(self) -> list[ConsumerTraffic]:
         """What each consumer asked of each model within a day, and its latency against its objective."""
-        return consumer_traffic(self.places.scorers, self.keys())
+        return consumer_traffic(self._scorers(), self.keys())
 
     def scoring(self) -> ScoringCounts:
         """How many scoring processes answer, and what they captured and dropped within a day."""
-        return scoring_counts(self.places.scorers)
+        return scoring_counts(self._scorers())
+
+    def _scorers(self) -> Path:
+        return self.places.objects.gather(self.places.scorers, exactly=False)
 
     def runs(self, model: str | None = None, limit: int = 50, words: str = "") -> list[Run]:
         """The newest runs, those that know each of the `words`."""
@@ -367,9 +409,9 @@ class Workspace(Rooms):
         return self.run_store.get(self.version(name).lineage.run if "@" in name else name)
 
 
-def _problems_at(root: Path) -> list[str]:
-    """What is wrong with the workspace in a folder; its routes are published."""
-    ws = Workspace(Places(root), utc_now)
+def _problems_at(places: Places) -> list[str]:
+    """What is wrong with a workspace; its routes are published."""
+    ws = Workspace(places, utc_now)
     try:
         ws.promotions.publish()
         return ws.verify()

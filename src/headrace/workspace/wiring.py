@@ -18,8 +18,7 @@ from headrace.data.snapshots import Snapshots
 from headrace.kernel.clock import Clock
 from headrace.kernel.database import open_database
 from headrace.kernel.errors import RunFailed, Unavailable, rebuilt
-from headrace.kernel.identifiers import new_id
-from headrace.kernel.places import Places
+from headrace.kernel.places import Places, agreed
 from headrace.kernel.records import (
     Run,
     Version,
@@ -55,9 +54,10 @@ class Rooms:
         self.places = places
         self.clock = clock
         self.database = open_database(places.database)
-        self.audit_log = AuditLog(self.database, open_signer(places.audit_key), places.audit_head, clock)
-        self.snapshots = Snapshots(places.datasets, self.database, self.audit_log, clock)
-        self.signer = open_signer(places.signing_key)
+        chain_signer = open_signer(agreed(places, places.audit_key, open_signer))
+        self.audit_log = AuditLog(self.database, chain_signer, places.objects, places.audit_head, clock)
+        self.snapshots = Snapshots(places, self.database, self.audit_log, clock)
+        self.signer = open_signer(agreed(places, places.signing_key, open_signer))
         self.version_store = Versions(places, self.database, self.audit_log, clock, installed_forms, self.signer)
         self._publish_key()
         self.approvals = Approvals(self.database, self.audit_log, clock)
@@ -65,7 +65,7 @@ class Rooms:
         self.run_store = Runs(self.database, self.audit_log, clock)
         self.starter = Starter(places, self.database, self.audit_log, clock, self.run_store)
         self.proof_store = Proofs(self.database, self.audit_log)
-        self.tables = Tables(places, clock)
+        self.tables = Tables(places, self.database, clock)
         self.windows = Windows(self.database, self.audit_log, clock, self.tables)
         self.rollouts = Rollouts(self.database, self.audit_log, clock, self.version_store, self.promotions)
         self.key_store = Keys(places, self.database, self.audit_log, clock)
@@ -74,11 +74,12 @@ class Rooms:
 
     def _publish_key(self) -> None:
         """Write the public half of the signing key, once what an earlier Headrace registered here is signed."""
-        if not self.places.signing_public.exists():
-            self.version_store.sign_earlier()
-            draft = self.places.signing_public.with_name(f"signing.{new_id()}")
-            draft.write_bytes(self.signer.public.pem)
-            draft.replace(self.places.signing_public)
+        public = self.places.signing_public
+        if not self.places.objects.latest(public).exists():
+            if not self.places.objects.remote:
+                self.version_store.sign_earlier()
+            self.places.objects.put(public, self.signer.public.pem)
+            self.places.objects.latest(public)
 
     def close(self) -> None:
         """Close the database."""
@@ -95,7 +96,7 @@ class Rooms:
             self.windows,
             self.rollouts,
             self.run_store,
-            lambda model, reason, who, run: self.starter.again(model, reason, who, run),
+            self.starter.again,
             lambda version, reason, who: self.starter.prove(version, {"version": version.reference}, who, reason),
         )
 
@@ -114,7 +115,7 @@ class Rooms:
             self.proof_store,
             self.signer,
             self.clock,
-            OpenLineage(settings.read(settings.OPENLINEAGE), self.places.root.name, self.clock),
+            OpenLineage(settings.read(settings.OPENLINEAGE), self.places.name, self.clock),
         )
 
     def ended(self, run: Run) -> Version:
@@ -148,9 +149,9 @@ class Rooms:
                 worker.wait()
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
-        self.places.logs.mkdir(exist_ok=True)
+        self.places.logs.mkdir(parents=True, exist_ok=True)
         log = self.places.logs / "worker.log"
-        command = [sys.executable, "-m", "headrace", "--workspace", str(self.places.root), "worker"]
+        command = [sys.executable, "-m", "headrace", "--workspace", self.places.url, "worker"]
         with log.open("ab") as output:
             return subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
 

@@ -10,12 +10,13 @@ from headrace.audit.signing import open_signer
 from headrace.kernel.clock import utc_now
 from headrace.kernel.database import open_database
 from headrace.kernel.errors import NotTrusted
+from headrace.kernel.objects import Objects
 
 
 @pytest.fixture
 def log(tmp_path):
-    database = open_database(tmp_path / "headrace.db")
-    log = AuditLog(database, open_signer(tmp_path / "key"), tmp_path / "head.json", utc_now)
+    database = open_database(f"sqlite:///{tmp_path}/headrace.db")
+    log = AuditLog(database, open_signer(tmp_path / "key"), Objects(tmp_path), tmp_path / "head.json", utc_now)
     for i in range(6):
         with log.change() as change:
             change.entry("me", "promote", f"m@{i}", why=f"reason {i}")

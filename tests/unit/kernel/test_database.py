@@ -12,7 +12,7 @@ from headrace.kernel.errors import WorkspaceTooNew
 
 @pytest.fixture
 def database(tmp_path):
-    database = open_database(tmp_path / "headrace.db")
+    database = open_database(f"sqlite:///{tmp_path}/headrace.db")
     yield database
     database.close()
 
@@ -43,11 +43,11 @@ def test_a_write_that_fails_leaves_nothing(database):
 
 
 def test_opening_twice_changes_nothing_and_a_later_one_is_refused(tmp_path, database):
-    open_database(tmp_path / "headrace.db").close()
+    open_database(f"sqlite:///{tmp_path}/headrace.db").close()
     with database.write() as writer:
         writer.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(WorkspaceTooNew, match="later Headrace"):
-        open_database(tmp_path / "headrace.db")
+        open_database(f"sqlite:///{tmp_path}/headrace.db")
 
 
 def test_a_workspace_of_an_earlier_release_opens(tmp_path):

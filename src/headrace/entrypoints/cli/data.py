@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from headrace.entrypoints.cli.verb import Call, out, table, verb
+from headrace.entrypoints.cli.verb import Call, err, out, table, verb
+from headrace.entrypoints.console.assessment import assessment_page
+from headrace.kernel.records import Metric
 
 
 @click.group()
@@ -16,6 +20,7 @@ def data() -> None:
     headrace data show DIGEST
     headrace data diff DIGEST DIGEST
     headrace data pin DIGEST --why "the audit of 2026"
+    headrace data assess FILE --target COLUMN
     """
 
 
@@ -59,6 +64,10 @@ def show(call: Call, digest: str) -> None:
         )
         columns = [(c.name, c.type, c.role, "yes" if c.nullable else "", c.dtype) for c in snapshot.schema.columns]
         table("columns", ("column", "type", "role", "null", "dtype"), columns)
+        for line in snapshot.origin:
+            out.print(f"from {line}", markup=False, soft_wrap=True)
+        for finding in snapshot.findings:
+            out.print(f"finding: {finding.text()}", markup=False, soft_wrap=True)
         out.print(f"versions: {', '.join(versions) or 'none'}")
 
     call.answer({"snapshot": snapshot, "versions": versions}, tell)
@@ -81,6 +90,41 @@ def diff(call: Call, first: str, second: str) -> int:
 
     call.answer(found, show)
     return 0 if found.same else 1
+
+
+@data.command()
+@click.argument("source", metavar="FILE|DIGEST")
+@click.option("--target", required=True, help="The column to be predicted.")
+@click.option("--time", help="The column that says when a row happened; the last fifth by it is held out.")
+@click.option("--key", multiple=True, help="A column that names a row; it is no feature. May be repeated.")
+@click.option("--report", type=click.Path(path_type=Path), help="Also write a page with the picture.")
+@verb
+def assess(call: Call, source: str, target: str, time: str | None, key: tuple[str, ...], report: Path | None) -> None:
+    """Say whether data are enough for a target: learning curve, leaks, duplicates, balance, a verdict in words."""
+    found = call.workspace.assess(source, target, time=time, key=key, progress=lambda what: err.print(f"{what} ..."))
+    if report is not None:
+        report.write_text(assessment_page(found))
+
+    def show() -> None:
+        for sentence in found.verdict:
+            out.print(f"[bold]{sentence}[/]", soft_wrap=True)
+        lines = [(f"{point.rows:,} rows", _score(point.score)) for point in found.curve]
+        table(
+            found.metric,
+            ("trained on", "held out"),
+            [*lines, ("linear", _score(found.linear)), ("constant", _score(found.constant))],
+        )
+        out.print(f"{found.duplicates:,} duplicate rows, {found.contradictions:,} rows that contradict others")
+        for name, share in found.balance.items():
+            out.print(f"  {target} {name}: {share:.1%}", markup=False)
+        for one in found.suspects:
+            out.print(f"suspect: {one.column}: {one.why}", markup=False, soft_wrap=True)
+
+    call.answer(found, show)
+
+
+def _score(metric: Metric) -> str:
+    return f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f})"
 
 
 @data.command()

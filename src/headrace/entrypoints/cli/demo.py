@@ -16,6 +16,7 @@ from headrace.entrypoints.cli.processes import Processes
 from headrace.entrypoints.cli.verb import Call, err, out, table, verb
 from headrace.entrypoints.demo.report import summary_rows, write_report
 from headrace.entrypoints.demo.story import Story, check_packages, fresh_folder
+from headrace.kernel.errors import InvalidInput
 
 TURN = {"HEADRACE_TURN_SECONDS": "0.02"}
 REPORT = Path("demo-report.html")
@@ -31,10 +32,17 @@ def demo(call: Call, at_once: bool) -> int:
     It ends with exit code 1 if any part fell short.
     """
     check_packages()
-    root = settings.workspace_folder(call.location).absolute()
+    places = settings.workspace_places(call.location)
+    if not places.embedded:
+        raise InvalidInput(
+            f"The demo was asked to run in {places.name}.",
+            expected="a folder",
+            todo="Name one with --workspace, or unset HEADRACE_WORKSPACE.",
+        )
+    root = places.root
     fresh_folder(root)
     ws = headrace.open(root)
-    processes = Processes(root, TURN)
+    processes = Processes(places, TURN)
     signal.signal(signal.SIGTERM, _interrupt)
     story = Story(ws, processes, err)
     code = INTERRUPTED

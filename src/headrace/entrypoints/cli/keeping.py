@@ -77,33 +77,37 @@ def workspace() -> None:
 
 
 @workspace.command()
-@click.argument("source", metavar="FROM", type=click.Path(path_type=Path))
-@click.argument("target", metavar="TO", type=click.Path(path_type=Path))
+@click.argument("source", metavar="FROM", type=str)
+@click.argument("target", metavar="TO", type=str)
 @verb
-def copy(call: Call, source: Path, target: Path) -> None:
-    """Copy the workspace FROM to the new folder TO, and verify every byte of the copy; the source may be running."""
+def copy(call: Call, source: str, target: str) -> None:
+    """Copy the workspace FROM to TO, which is empty, and verify every byte of the copy.
+
+    Each is a folder, or postgresql://HOST/DATABASE?objects=s3://BUCKET/PREFIX. From folder to folder the source may be
+    running; otherwise no run may be under way.
+    """
     _copied(call, source, target)
 
 
 @workspace.command()
-@click.argument("target", metavar="TO", type=click.Path(path_type=Path))
+@click.argument("target", metavar="TO", type=str)
 @verb
-def backup(call: Call, target: Path) -> None:
+def backup(call: Call, target: str) -> None:
     """Copy this workspace to the new folder TO, keys and all, and verify the copy."""
-    _copied(call, call.workspace.places.root, target)
+    _copied(call, call.workspace.places.url, target)
 
 
 @workspace.command()
-@click.argument("source", metavar="FROM", type=click.Path(path_type=Path))
-@click.argument("target", metavar="TO", type=click.Path(path_type=Path))
+@click.argument("source", metavar="FROM", type=str)
+@click.argument("target", metavar="TO", type=str)
 @verb
-def restore(call: Call, source: Path, target: Path) -> None:
+def restore(call: Call, source: str, target: str) -> None:
     """Make the backup FROM the workspace TO, once it is verified."""
     _copied(call, source, target)
 
 
-def _copied(call: Call, source: Path, target: Path) -> None:
-    if not (source / "headrace.db").exists():
+def _copied(call: Call, source: str, target: str) -> None:
+    if "://" not in source and not (Path(source) / "headrace.db").exists():
         raise NotFound(f"There is no workspace at {source}.", todo="Name the folder of one.")
     ws = headrace.open(source)
     columns = (TextColumn("copying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

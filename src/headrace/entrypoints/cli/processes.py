@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,22 +14,23 @@ import msgspec
 
 from headrace.entrypoints.cli.verb import Call, err, verb
 from headrace.kernel.errors import Unavailable
+from headrace.kernel.places import Places
 
 
 class Processes:
     """The processes of one machine: started together, ended together."""
 
-    def __init__(self, workspace: Path, environment: dict[str, str] | None = None) -> None:
-        self._workspace = workspace
+    def __init__(self, places: Places, environment: dict[str, str] | None = None) -> None:
+        self._places = places
         self._environment = {**os.environ, **(environment or {})}
         self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
 
     def start(self, *words: str) -> dict[str, Any]:
         """Start ``headrace WORDS`` and give what it announces; its log goes to the workspace's logs."""
-        logs = self._workspace / "logs"
+        logs = self._places.logs
         logs.mkdir(parents=True, exist_ok=True)
         announces = words[0] != "worker"
-        command = [sys.executable, "-m", "headrace", "--workspace", str(self._workspace), *words]
+        command = [sys.executable, "-m", "headrace", "--workspace", self._places.url, *words]
         log = logs / f"{words[0]}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -78,7 +78,7 @@ class Processes:
 def up(call: Call, port: int, console_port: int, workers: int) -> int:
     """Start everything on this machine: scoring, console with management API, and a worker."""
     ws = call.workspace
-    processes = Processes(ws.places.root)
+    processes = Processes(ws.places)
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda n, _: stopping.append(n))

@@ -16,7 +16,7 @@ from headrace.entrypoints.cli.verb import Call, err, verb  # noqa: E402 - thread
 from headrace.entrypoints.scoring.grpc_server import free_grpc_port  # noqa: E402
 from headrace.entrypoints.scoring.listening import bind  # noqa: E402
 from headrace.entrypoints.scoring.options import Options, check_guard  # noqa: E402
-from headrace.entrypoints.scoring.polling import read_routes  # noqa: E402
+from headrace.entrypoints.scoring.polling import known_routes  # noqa: E402
 from headrace.entrypoints.scoring.server import serve_bundle, serve_workspace  # noqa: E402
 from headrace.entrypoints.scoring.supervisor import Supervisor  # noqa: E402
 from headrace.kernel.errors import InvalidInput, NotTrusted  # noqa: E402
@@ -172,7 +172,7 @@ def _number(text: str) -> int:
 
 
 def _places(call: Call) -> Places:
-    return Places(settings.workspace_folder(call.location).absolute())
+    return settings.workspace_places(call.location)
 
 
 def _announce(call: Call, host: str, port: int, options: Options) -> None:
@@ -186,7 +186,7 @@ def _supervise(call: Call, options: Options) -> None:
     """Several processes: this one only holds the port and watches them."""
     places = _places(call)
     if not settings.read(settings.BUNDLE) and "--bundle" not in sys.argv:
-        check_guard(options, read_routes(places.routes) if places.routes.exists() else None)
+        check_guard(options, known_routes(places))
     listening = bind(options.host, options.port)
     port = listening.getsockname()[1]
     command = [sys.executable, "-m", "headrace", *_words(sys.argv[1:])]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import asyncio
+import contextlib
+import time
 
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -10,10 +12,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from headrace.entrypoints.http.api import KEY, refusal
 from headrace.entrypoints.scoring.listening import LOOPBACK
 from headrace.entrypoints.scoring.polling import read_routes
-from headrace.kernel.errors import HeadraceError, Refused
+from headrace.kernel.errors import HeadraceError, Refused, StorageUnavailable
+from headrace.kernel.places import Places
 from headrace.kernel.routes import Key
 from headrace.serving.guard import Asked, Guard
 
+FOLLOW_SECONDS = 1.0
 Table = list[tuple[BaseRoute, Asked]]
 """Every route with the scope that it asks for."""
 
@@ -34,14 +38,16 @@ class Keyed:
 
     Args:
         table: the routes of `app`.
-        routes: the route document, in which the keys are.
+        places: where the route document is, in which the keys are.
         required: whether a caller must show one.
     """
 
-    def __init__(self, app: ASGIApp, table: Table, routes: Path, required: bool) -> None:
+    def __init__(self, app: ASGIApp, table: Table, places: Places, required: bool) -> None:
         self._app = app
         self._table = table
-        self._routes = routes
+        self._places = places
+        self._routes = places.routes
+        self._asked = 0.0
         self._guard = Guard(required)
         self._seen: tuple[int, int] = (0, 0)
         self._keys: dict[str, Key] = {}
@@ -50,6 +56,7 @@ class Keyed:
         """ASGI 3."""
         try:
             headers = dict(scope["headers"])
+            await self._follow()
             scope[KEY] = self._guard.admit(self._known(), headers, scope_of(self._table, scope))
         except HeadraceError as error:
             response = refusal(error)
@@ -58,6 +65,14 @@ class Keyed:
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+    async def _follow(self) -> None:
+        """Take the newest route document where it lies in object storage, once a second at most."""
+        if not self._places.objects.remote or time.monotonic() - self._asked < FOLLOW_SECONDS:
+            return
+        self._asked = time.monotonic()
+        with contextlib.suppress(StorageUnavailable):  # the keys that are known go on
+            await asyncio.to_thread(self._places.objects.latest, self._routes)
 
     def _known(self) -> dict[str, Key]:
         """The keys that are known now; the document is read again when it changed."""

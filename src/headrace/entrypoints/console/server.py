@@ -23,7 +23,7 @@ from headrace.entrypoints.http.api import KEY, api_routes, refusal
 from headrace.entrypoints.outcomes import status_of
 from headrace.entrypoints.scoring.listening import bind, is_loopback
 from headrace.entrypoints.scoring.options import Options, check_guard
-from headrace.entrypoints.scoring.polling import read_routes
+from headrace.entrypoints.scoring.polling import known_routes
 from headrace.entrypoints.scoring.process import Announce, run_process
 from headrace.kernel.errors import HeadraceError, NotFound
 from headrace.workspace import Workspace
@@ -52,7 +52,7 @@ def console_app(ws: Workspace, keys_required: bool = False, local: bool = True) 
         (Mount("/static", StaticFiles(directory=HERE / "static")), None),
     ]
     app = Starlette(routes=[route for route, _ in table], exception_handlers={HTTPException: _http_error})
-    return SameSite(Keyed(app, table, ws.places.routes, keys_required), local)
+    return SameSite(Keyed(app, table, ws.places, keys_required), local)
 
 
 class Pages:
@@ -191,7 +191,6 @@ def serve_console(ws: Workspace, options: Options, announce: Announce) -> None:
         PortTaken: another program listens there.
         Refused: keys are needed, and there is none.
     """
-    routes = ws.places.routes
-    check_guard(options, read_routes(routes) if routes.exists() else None)
+    check_guard(options, known_routes(ws.places))
     app = console_app(ws, options.keys_required, not options.unguarded and is_loopback(options.host))
     run_process(app, bind(options.host, options.port), announce)

@@ -162,7 +162,7 @@ class Story:
     def _same_row(self) -> None:
         """One flight through every door; of a server that captures nothing, so that the replay begins clean."""
         version = self._ws.version(MODEL)
-        extra = Processes(self._ws.places.root)
+        extra = Processes(self._ws.places)
         try:
             url = extra.start("serve", "--port", "0", "--capture", "off")["url"]
             row = example_row(version.schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import socket
@@ -16,13 +17,14 @@ from headrace.entrypoints.scoring.grpc_server import GrpcServer, open_grpc
 from headrace.entrypoints.scoring.listening import bind
 from headrace.entrypoints.scoring.metrics import metrics_page
 from headrace.entrypoints.scoring.options import Options, check_guard
-from headrace.entrypoints.scoring.polling import Poller, read_routes
+from headrace.entrypoints.scoring.polling import Poller, known_routes
 from headrace.entrypoints.scoring.process import Announce, Background, run_process
+from headrace.entrypoints.scoring.shipping import Shipper
 from headrace.entrypoints.scoring.tables import table_codecs
 from headrace.entrypoints.scoring.traces import traced
-from headrace.kernel.errors import NotTrusted
+from headrace.kernel.errors import NotTrusted, StorageUnavailable
 from headrace.kernel.identifiers import new_id
-from headrace.kernel.places import Places
+from headrace.kernel.places import Places, agreed
 from headrace.kernel.ports import Scorer
 from headrace.runtimes.bundle import MANIFEST, verify_bundle
 from headrace.runtimes.opening import open_bundle
@@ -50,27 +52,30 @@ def serve_workspace(places: Places, options: Options, announce: Announce) -> Non
         Refused: keys are needed, and there is none.
         MissingExtra: gRPC or traces were asked for, and their packages are not installed.
     """
-    check_guard(options, read_routes(places.routes) if places.routes.exists() else None)
+    check_guard(options, known_routes(places))
     listening = _listen(options)
     counters = Counters()
     endpoints = Endpoints(lambda digest: _opened(places, digest), counters, options.limits)
-    poller = Poller(places.routes, endpoints)
+    poller = Poller(places, endpoints)
     poller.poll()
     capture = None
     if options.capture != "off":
-        capture = Capture(places.spool, places.predictions_inbox, counters, options.capture)
+        capture = Capture(places.spool, places.predictions_outbox, counters, options.capture)
     name = capture.scorer if capture is not None else new_id()
     sharing = Sharing(places.scorers, options.group or name, name, listening.getsockname()[1], counters)
-    secret = open_secret(places.capture_key)
+    secret = open_secret(agreed(places, places.capture_key, open_secret))
+    shipper = Shipper(places, sharing.path)
     try:
         if capture is not None:
             capture.start()
         sharing.start()
-        _serve(options, listening, announce, endpoints, counters, capture, secret, sharing.together, (poller.run,))
+        works = (poller.run, shipper.run) if places.objects.remote else (poller.run,)
+        _serve(options, listening, announce, endpoints, counters, capture, secret, sharing.together, works)
     finally:
         sharing.stop()
         if capture is not None:
             capture.stop()
+        shipper.ship()
 
 
 def _opened(places: Places, digest: str) -> Scorer:
@@ -78,7 +83,10 @@ def _opened(places: Places, digest: str) -> Scorer:
 
     Signatures are loaded where a registry has a key: a container of one bundle, named by its digest, holds none.
     """
-    folder = places.bundles / digest
+    folder = places.objects.need(places.bundles / digest)
+    with contextlib.suppress(StorageUnavailable):  # the keys that are known go on
+        places.objects.latest(places.signing_public)
+        places.objects.gather(places.trusted)
     if places.signing_public.exists():
         signatures: Any = importlib.import_module("headrace.registry.signatures")
         signatures.open_trust(places.signing_public, places.trusted).signed(folder, digest)
