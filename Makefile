@@ -1,9 +1,14 @@
-# make demo: the whole loop on real data.   make test: the tests.   make test-all: with lint, types, servers, browser.
+# make demo: the whole loop on real data.   make test: the tests.   make test-all: with lint, types, servers, browser;
+# the journeys on PostgreSQL and object storage too.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 LOCKED := $(PIP) install --no-deps --require-hashes --no-build-isolation
+
+# What runs on PostgreSQL and object storage too.
+ON_BOTH := tests/journeys tests/contracts/test_both_ways.py tests/contracts/test_described.py \
+	tests/contracts/test_dialects.py tests/contracts/test_scorer.py tests/faults/test_promoting_together.py
 
 .PHONY: demo test test-all soak lint lock clean
 
@@ -14,7 +19,10 @@ test: $(VENV)/test.done
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not servers and not soak"
 
 test-all: test lint $(VENV)/clients.done
-	@$(BIN)/python -m pytest -m "servers and not soak" --timeout 900
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "servers and not soak and not timing" --timeout 900
+	@$(BIN)/python -m pytest -m "servers and not soak and timing" --timeout 900
+	@HEADRACE_TEST_WORKSPACE=shared $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not servers and not soak" \
+		--timeout 600 $(ON_BOTH)
 
 soak: $(VENV)/test.done
 	@HEADRACE_SOAK=1 $(BIN)/python -m pytest -m "soak or not servers" --timeout 3600

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import pytest
 
 SOAK = bool(os.environ.get("HEADRACE_SOAK"))
-ALONE = [pytest.mark.servers, *([pytest.mark.soak] if SOAK else [])]
+ALONE = [pytest.mark.servers, pytest.mark.timing, *([pytest.mark.soak] if SOAK else [])]
 """Marks of tests that want the machine for themselves: `make test-all` runs them one at a time, `make soak` at length."""
 PREDICT = "/models/late/predict"
 ROW = {"minutes": 12.0, "carrier": "UA"}

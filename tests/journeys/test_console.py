@@ -124,6 +124,16 @@ def test_a_phone_scrolls_only_downwards(browser, console):
     browser.set_window_size(1100, 1400)
 
 
+def test_where_a_version_comes_from_is_drawn(browser, console):
+    browser.get(f"{console}/models/churn")
+    browser.find_element("link text", "churn@1").click()
+    eventually(lambda: "/lineage/churn@1" in browser.current_url)
+    drawn = [text.text for text in browser.find_elements("css selector", "svg text")]
+    assert drawn[:3] == ["snapshot", "code", "run"] and any(text.startswith("churn@1") for text in drawn)
+    assert len(browser.find_elements("css selector", "svg path[marker-end]")) >= 4
+    assert "was read by" in browser.find_element("tag name", "main").text
+
+
 def test_the_chain_is_shown(browser, console):
     browser.get(f"{console}/audit")
     assert "chain intact" in text(browser)

@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from headrace.entrypoints.console import views
+from headrace.entrypoints.console.graphs import lineage_chart
 from headrace.entrypoints.console.guard import Keyed, SameSite, Table
 from headrace.entrypoints.http.api import KEY, api_routes, refusal
 from headrace.entrypoints.outcomes import status_of
@@ -45,6 +46,7 @@ def console_app(ws: Workspace, keys_required: bool = False, local: bool = True) 
         (Route("/models/{model}", pages.model), "any"),
         (Route("/models/{model}/try", pages.try_form, methods=["GET"]), "predict"),
         (Route("/models/{model}/try", pages.try_answer, methods=["POST"]), "predict"),
+        (Route("/lineage/{subject}", pages.lineage), "any"),
         (Route("/runs", pages.runs), "any"),
         (Route("/audit", pages.audit), "admin"),
         (Route("/health", lambda _request: Response(b'{"status":"alive"}', media_type="application/json")), None),
@@ -92,6 +94,16 @@ class Pages:
             return {"moved": True, **self._answer(name, row, form.get("_before", ""))}
 
         return await self._page(request, "answer.html", view)
+
+    async def lineage(self, request: Request) -> Response:
+        """The graph around a version, a model or a snapshot."""
+        subject = request.path_params["subject"]
+
+        def view() -> dict[str, Any]:
+            graph = self._ws.lineage(subject)
+            return {"title": subject, "subject": subject, "chart": lineage_chart(graph), "edges": graph.edges}
+
+        return await self._page(request, "lineage.html", view)
 
     async def runs(self, request: Request) -> Response:
         """Every run, sortable, with a parallel plot."""
