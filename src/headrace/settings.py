@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from headrace.kernel.errors import InvalidInput
 from headrace.kernel.places import Places
@@ -104,7 +104,7 @@ def workspace_places(url: str | Path | None) -> Places:
     at = urlsplit(named)
     options = dict(parse_qsl(at.query))
     objects = options.pop("objects", "")
-    if at.scheme not in ("postgresql", "postgres") or not objects:
+    if at.scheme not in ("postgresql", "postgres") or not objects or not _numbered(at):
         raise InvalidInput(
             f"The workspace {_shown(named)} cannot be opened.",
             expected="a folder, or postgresql://USER@HOST/DATABASE?objects=PLACE, where PLACE is s3://BUCKET/PREFIX, "
@@ -119,10 +119,22 @@ def workspace_places(url: str | Path | None) -> Places:
     return Places(cache.absolute() / name, named, metadata, objects, keys)
 
 
+def _numbered(at: SplitResult) -> bool:
+    try:
+        return at.port is None or at.port > 0
+    except ValueError:
+        return False
+
+
 def _shown(url: str) -> str:
     """An address without its password."""
     at = urlsplit(url)
     return url.replace(f":{at.password}@", ":***@") if at.password else url
+
+
+def environment_of(places: Places) -> dict[str, str]:
+    """The environment of a process on this workspace: an address may hold a password, so it is no argument."""
+    return {**os.environ, WORKSPACE.variable: places.url}
 
 
 def limit_threads() -> None:

@@ -94,6 +94,7 @@ def test_a_delta_table_and_a_query(ws, project):
         ("", "it names no source"),
         ('source = "a.csv"\nload = "model:train"', "it names load and source"),
         ('sql = "SELECT 1"', "sql and database belong together"),
+        ('sql = "SELECT 1"\ndatabase = "postgresql://me:secret@h/d"', "database holds a password"),
         ('base = "nothing"', "unknown dataset 'nothing'"),
         ('base = "rows"', "it is made of itself"),
         ('source = "a.csv"\njoin = [{dataset = "rows", on = ["id"], known = "t"}]', "nothing to join to"),

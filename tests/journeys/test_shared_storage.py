@@ -53,6 +53,7 @@ def test_what_one_machine_registers_the_others_serve(url, machine, example, star
     expected = first.predict("late", [ROW])
     second = opened(url, machine, "second")
     assert second.predict("late", [ROW]).equals(expected)
+    assert all(path.stat().st_mode & 0o077 == 0 for path in second.places.signing_key.parent.glob("*.key"))
     assert second.verify() == [] and second.signing_key().id == first.signing_key().id
     server = start_headrace("--workspace", url, "serve", "--port", "0", env=machine("third"))
     status, answer = call("POST", f"{server['url']}/models/late/predict", ROW)
@@ -190,6 +191,7 @@ def test_private_keys_can_lie_apart(url, machine, example, tmp_path, monkeypatch
     ("address", "says"),
     [
         ("postgresql://127.0.0.1/x", "PLACE is s3://"),
+        ("postgresql://127.0.0.1:port/x?objects=s3://b", "cannot be opened"),
         ("mysql://127.0.0.1/x?objects=s3://b", "expected: a folder, or postgresql://"),
         ("postgresql://me:secret@127.0.0.1:1/x?objects=s3://headrace/x", "could not be used"),
         ("postgresql://postgres@127.0.0.1:{pg}/nowhere?objects=s3://headrace/x", 'database "nowhere" does not exist'),

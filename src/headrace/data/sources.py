@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -57,17 +57,17 @@ def read_source(patterns: Sequence[str], root: Path) -> Taken:
     return Taken(frame, tuple(line for part in parts for line in part.origin))
 
 
-def read_query(database: str, query: str) -> Taken:
+def read_query(database: str, query: str, environment: Mapping[str, str]) -> Taken:
     """The rows that a database gives to a query. Without an ORDER BY they may come in another order each time.
 
     Args:
-        database: an address that SQLAlchemy knows, or ``env:NAME`` where the environment has it.
+        database: an address that SQLAlchemy knows, or ``env:NAME`` where `environment` has it.
 
     Raises:
         InvalidInput: the query is wrong, or the address is.
         StorageUnavailable: the database cannot be reached.
     """
-    url = _database_url(database)
+    url = _database_url(database, environment)
     engine = sa.create_engine(url)
     try:
         with engine.connect() as connection:
@@ -96,9 +96,9 @@ def _refused(query: str, error: Exception) -> InvalidInput:
     )
 
 
-def _database_url(database: str) -> sa.URL:
+def _database_url(database: str, environment: Mapping[str, str]) -> sa.URL:
     named = database.removeprefix(FROM_ENVIRONMENT)
-    address = os.environ.get(named, "") if database.startswith(FROM_ENVIRONMENT) else database
+    address = environment.get(named, "") if database.startswith(FROM_ENVIRONMENT) else database
     try:
         url = sa.make_url(address)
         url.get_dialect()

@@ -8,6 +8,7 @@ of them is verified wherever it is read.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Generator
@@ -38,8 +39,8 @@ class Objects:
         """Where a Delta table lies, as its library wants it."""
         return str(path) if self._store is None else f"{self.url}/{self._key(path)}"
 
-    def put(self, path: Path, content: bytes) -> None:
-        """Write a file whole, or not at all; one that stands there is replaced.
+    def put(self, path: Path, content: bytes, *, private: bool = False) -> None:
+        """Write a file whole, or not at all, over what stands there; a `private` one only its owner may read.
 
         Raises:
             StorageUnavailable: it cannot be written.
@@ -48,7 +49,7 @@ class Objects:
             if self._store is not None:
                 self._store.put(self._key(path), content)
                 return
-            write_whole(path, content)
+            write_whole(path, content, private=private)
 
     def share(self, path: Path, *, deep: bool = True) -> None:
         """Let the others have a file, or the files of a folder (those of its folders too where `deep`)."""
@@ -92,7 +93,7 @@ class Objects:
                     shutil.rmtree(draft, ignore_errors=True)  # another process was quicker
         return path
 
-    def latest(self, path: Path) -> Path:
+    def latest(self, path: Path, *, private: bool = False) -> Path:
         """The file `path`, taken again where it changed since this process took it last."""
         if self._store is None:
             return path
@@ -103,7 +104,7 @@ class Objects:
                 path.unlink(missing_ok=True)
                 return path
             if self._seen.get(path) != stamp or not path.exists():
-                write_whole(path, self._content(self._key(path)))
+                write_whole(path, self._content(self._key(path)), private=private)
                 self._seen[path] = stamp
         return path
 
@@ -123,13 +124,14 @@ class Objects:
                     file.unlink(missing_ok=True)
             for name, key in there.items():
                 if not exactly or not (folder / name).exists():
-                    write_whole(folder / name, self._content(key))
+                    with contextlib.suppress(FileNotFoundError):  # it was taken and removed meanwhile
+                        write_whole(folder / name, self._content(key))
         return folder
 
     def agree(self, path: Path, make: Callable[[Path], Any]) -> Path:
-        """A small file of which there is one for all: `make` makes it where it is not, and of two makers one wins."""
+        """A private file of which there is one for all: `make` makes it where it is not, and of two makers one wins."""
         try:
-            self.latest(path)
+            self.latest(path, private=True)
         except StorageUnavailable:
             if not path.exists():
                 raise
@@ -143,7 +145,7 @@ class Objects:
                     try:
                         self._store.put(self._key(path), path, mode="create")
                     except AlreadyExistsError:
-                        path.write_bytes(self._content(self._key(path)))
+                        write_whole(path, self._content(self._key(path)), private=True)
         return path
 
     def files(self) -> list[Path]:
@@ -311,12 +313,13 @@ def _open(url: str) -> Any:
         ) from error
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place, down to the disk, and move it there."""
+def write_whole(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write a file beside its place, down to the disk, and move it there; a `private` one only its owner may read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{new_id()}.draft")
     try:
-        with draft.open("wb") as file:
+        mode = 0o600 if private else 0o666
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -71,7 +71,7 @@ def move_workspace(
 def _copy_key(ours: Path, theirs: Path, there: Places) -> None:
     """A private key lies among the files, unless the target's lie apart."""
     if there.keys is None:
-        there.objects.put(theirs, ours.read_bytes())
+        there.objects.put(theirs, ours.read_bytes(), private=True)
     elif not theirs.exists() or theirs.read_bytes() != ours.read_bytes():
         raise Conflict(
             f"{theirs} is not the key {ours.name} of this workspace.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -59,6 +60,8 @@ class DatasetSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
             return f"it names {' and '.join(named) or 'no source'}", f"one of {', '.join(WAYS)}"
         if bool(self.sql) != bool(self.database):
             return "sql and database belong together", 'both, such as database = "env:WAREHOUSE"'
+        if "://" in self.database and urlsplit(self.database).password:
+            return "database holds a password, which every record would keep", 'database = "env:NAME"'
         if self.join and not self.base:
             return "join has nothing to join to", 'base = "DATASET"'
         if self.join and self.time is None:

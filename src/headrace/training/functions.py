@@ -95,7 +95,7 @@ def _table(dataset: DatasetSection, others: dict[str, DatasetSection]) -> tuple[
     if dataset.base:
         return _joined(dataset, others)
     if dataset.sql:
-        return read_query(dataset.database, dataset.sql)
+        return read_query(dataset.database, dataset.sql, os.environ)
     return read_source(dataset.sources, Path.cwd())
 
 

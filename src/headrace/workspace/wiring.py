@@ -151,9 +151,14 @@ class Rooms:
     def _start_worker(self) -> subprocess.Popen[bytes]:
         self.places.logs.mkdir(parents=True, exist_ok=True)
         log = self.places.logs / "worker.log"
-        command = [sys.executable, "-m", "headrace", "--workspace", self.places.url, "worker"]
         with log.open("ab") as output:
-            return subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+            return subprocess.Popen(
+                [sys.executable, "-m", "headrace", "worker"],
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                env=settings.environment_of(self.places),
+            )
 
 
 def _profile(scorer: Any, training: pl.DataFrame, test: pl.DataFrame, answers: Any, asked: Asked) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 import click
 import msgspec
 
+from headrace import settings
 from headrace.entrypoints.cli.verb import Call, err, verb
 from headrace.kernel.errors import Unavailable
 from headrace.kernel.places import Places
@@ -22,7 +22,7 @@ class Processes:
 
     def __init__(self, places: Places, environment: dict[str, str] | None = None) -> None:
         self._places = places
-        self._environment = {**os.environ, **(environment or {})}
+        self._environment = {**settings.environment_of(places), **(environment or {})}
         self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
 
     def start(self, *words: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ class Processes:
         logs = self._places.logs
         logs.mkdir(parents=True, exist_ok=True)
         announces = words[0] != "worker"
-        command = [sys.executable, "-m", "headrace", "--workspace", self._places.url, *words]
+        command = [sys.executable, "-m", "headrace", *words]
         log = logs / f"{words[0]}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
