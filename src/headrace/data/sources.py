@@ -57,17 +57,17 @@ def read_source(patterns: Sequence[str], root: Path) -> Taken:
     return Taken(frame, tuple(line for part in parts for line in part.origin))
 
 
-def read_query(database: str, query: str, environment: Mapping[str, str]) -> Taken:
+def read_query(database: str, query: str, variables: Mapping[str, str]) -> Taken:
     """The rows that a database gives to a query. Without an ORDER BY they may come in another order each time.
 
     Args:
-        database: an address that SQLAlchemy knows, or ``env:NAME`` where `environment` has it.
+        database: an address that SQLAlchemy knows, or ``env:NAME`` where the environment (`variables`) has it.
 
     Raises:
         InvalidInput: the query is wrong, or the address is.
         StorageUnavailable: the database cannot be reached.
     """
-    url = _database_url(database, environment)
+    url = _database_url(database, variables)
     engine = sa.create_engine(url)
     try:
         with engine.connect() as connection:
@@ -96,9 +96,9 @@ def _refused(query: str, error: Exception) -> InvalidInput:
     )
 
 
-def _database_url(database: str, environment: Mapping[str, str]) -> sa.URL:
+def _database_url(database: str, variables: Mapping[str, str]) -> sa.URL:
     named = database.removeprefix(FROM_ENVIRONMENT)
-    address = environment.get(named, "") if database.startswith(FROM_ENVIRONMENT) else database
+    address = variables.get(named, "") if database.startswith(FROM_ENVIRONMENT) else database
     try:
         url = sa.make_url(address)
         url.get_dialect()
