@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -121,15 +122,14 @@ def workspace_places(url: str | Path | None) -> Places:
 
 def _numbered(at: SplitResult) -> bool:
     try:
-        return at.port is None or at.port > 0
+        return at.hostname is not None and (at.port is None or at.port > 0)
     except ValueError:
         return False
 
 
 def _shown(url: str) -> str:
-    """An address without its password."""
-    at = urlsplit(url)
-    return url.replace(f":{at.password}@", ":***@") if at.password else url
+    """An address without what may be secret in it."""
+    return re.sub(r"//[^/]*@|//.*@", "//***@", url.partition("?")[0])
 
 
 def environment_of(places: Places) -> dict[str, str]:

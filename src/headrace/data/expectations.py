@@ -42,6 +42,8 @@ class Expectations(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 def check_declared(frame: pl.DataFrame, expectations: Expectations, keys: tuple[str, ...]) -> list[Finding]:
     """What of the declared expectations is broken; keys are expected to be there and to name one row each."""
     found = []
+    floats = [name for name, kind in frame.schema.items() if kind.is_float()]
+    frame = frame.with_columns(pl.col(floats).fill_nan(None))
     for bound, wrong in ((expectations.min_rows, frame.height.__lt__), (expectations.max_rows, frame.height.__gt__)):
         if bound is not None and wrong(bound):
             said = f"{'at least' if bound == expectations.min_rows else 'at most'} {bound:,} rows"
@@ -94,7 +96,7 @@ def _broken(series: pl.Series, it: Expected) -> list[tuple[str, pl.Series]]:
             found.append((f"one of {', '.join(map(str, it.one_of))}", ~series.is_in(list(it.one_of)) & there))
         if it.matches is not None:
             found.append((f"texts like {it.matches}", ~series.str.contains(f"^(?:{it.matches})$").fill_null(True)))
-    except (pl.exceptions.PolarsError, TypeError, AttributeError) as error:
+    except (pl.exceptions.PolarsError, TypeError, AttributeError, NotImplementedError) as error:
         raise SchemaViolation(
             f"What is expected of {series.name!r} cannot be held against its type {series.dtype}: "
             f"{str(error).splitlines()[0]}.",
@@ -147,7 +149,7 @@ def _unlike(series: pl.Series, column: Column) -> list[tuple[str, pl.Series]]:
 def late_columns(frame: pl.DataFrame, schema: Schema, share: float = 0.01) -> list[Finding]:
     """Features that tell of a moment after the row's own: they cannot have been known then, so they leak."""
     times = [column.name for column in schema.having("time")]
-    if not times:
+    if not times or not isinstance(frame.schema[times[0]], pl.Datetime | pl.Date):
         return []
     moment = frame[times[0]].cast(pl.Datetime("us"))
     found = []

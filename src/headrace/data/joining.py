@@ -38,7 +38,7 @@ def join_as_of(
         InvalidInput: a column is absent, or is no moment.
     """
     base = _with_moment(base, moment, "the dataset")
-    table = _with_moment(table, known, name)
+    table = _with_moment(table, known, name, ends=True)  # what is known on a day is known by its end
     for frame, where, wanted in ((base, "the dataset", on), (table, name, (*on, *columns))):
         absent = [column for column in wanted if column not in frame.columns]
         if absent:
@@ -51,6 +51,24 @@ def join_as_of(
     taken = columns or tuple(column for column in table.columns if column not in (*on, known))
     renamed = {column: f"{name}.{column}" if column in base.columns else column for column in taken}
     moments = pl.col(known).alias("__known")
+    clash = [column for column in renamed.values() if renamed and (column in base.columns or column in on)]
+    if clash:
+        raise InvalidInput(
+            f"The column {clash[0]!r} of a join is there already.",
+            field=clash[0],
+            expected="each column once",
+            todo="Name the columns to be taken, or rename them where the table is loaded.",
+        )
+    unlike = [c for c in on if base.schema[c] != table.schema[c] and not _whole(base.schema[c], table.schema[c])]
+    if unlike:
+        raise InvalidInput(
+            f"The column {unlike[0]!r} of a join is {base.schema[unlike[0]]} in the dataset and "
+            f"{table.schema[unlike[0]]} in {name}.",
+            field=unlike[0],
+            expected="the same type in both",
+            todo="Convert it where one of them is loaded.",
+        )
+    table = table.with_columns(pl.col(c).cast(base.schema[c], strict=False) for c in on)
     facts = table.filter(pl.col(known).is_not_null()).select(
         *on, moments, *(pl.col(c).alias(n) for c, n in renamed.items())
     )
@@ -74,8 +92,12 @@ def join_as_of(
     return whole.sort("__row").drop("__row")
 
 
-def _with_moment(frame: pl.DataFrame, column: str, where: str) -> pl.DataFrame:
-    """The frame, its column of moments in one unit."""
+def _whole(*kinds: pl.DataType) -> bool:
+    return all(kind.is_integer() for kind in kinds)
+
+
+def _with_moment(frame: pl.DataFrame, column: str, where: str, *, ends: bool = False) -> pl.DataFrame:
+    """The frame, its column of moments in one unit; a date is its day's beginning, or its end where `ends`."""
     kind = frame.schema.get(column)
     if kind is None or not isinstance(kind, pl.Datetime | pl.Date):
         raise InvalidInput(
@@ -89,4 +111,7 @@ def _with_moment(frame: pl.DataFrame, column: str, where: str) -> pl.DataFrame:
         if getattr(kind, "time_zone", None)
         else pl.col(column)
     )
-    return frame.with_columns(plain.cast(pl.Datetime("us")).alias(column))
+    moment = plain.cast(pl.Datetime("us"))
+    if ends and isinstance(kind, pl.Date):
+        moment += pl.duration(days=1) - pl.duration(microseconds=1)
+    return frame.with_columns(moment.alias(column))

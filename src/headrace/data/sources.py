@@ -6,6 +6,7 @@ tracks is taken with DVC's own hash, and refused where it is another one.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import io
 import os
@@ -45,7 +46,8 @@ def read_source(patterns: Sequence[str], root: Path) -> Taken:
         NotTrusted: a file is not the one that DVC tracks.
         StorageUnavailable: storage cannot be reached.
     """
-    parts = [part for pattern in patterns for part in _read(pattern, root)]
+    parts = list(_each(patterns, root))
+    _need_alike(parts)
     try:
         frame = pl.concat([part.frame for part in parts], how="diagonal_relaxed")
     except pl.exceptions.PolarsError as error:
@@ -55,6 +57,48 @@ def read_source(patterns: Sequence[str], root: Path) -> Taken:
             todo="Mend the files, or load them by a function.",
         ) from error
     return Taken(frame, tuple(line for part in parts for line in part.origin))
+
+
+def _each(patterns: Sequence[str], root: Path) -> Iterator[Taken]:
+    """What the patterns find, each file once."""
+    seen: set[Path] = set()
+    for pattern in patterns:
+        if "://" in pattern:
+            yield from _read_prefix(pattern.rstrip("/"))
+            continue
+        found = _paths(pattern, root)
+        if not found:
+            raise InvalidInput(
+                f"There is nothing at {pattern!r} in {root}.",
+                field="source",
+                expected="files, a glob that finds some, or a Delta table",
+                todo="Correct source in headrace.toml.",
+            )
+        for path in found:
+            if path.resolve() not in seen:
+                seen.add(path.resolve())
+                yield _read_delta(str(path), pattern) if _is_delta(path) else _read_local(path, root)
+
+
+def _need_alike(parts: Sequence[Taken]) -> None:
+    """See that no column is texts in one file and something else in another: nobody meant that.
+
+    Raises:
+        InvalidInput: one is.
+    """
+    kinds: dict[str, tuple[bool, str]] = {}
+    for part in parts:
+        for name, kind in part.frame.schema.items():
+            text = kind in (pl.String, pl.Categorical, pl.Enum)
+            before = kinds.setdefault(name, (text, part.origin[0]))
+            if before[0] != text and kind != pl.Null:
+                raise InvalidInput(
+                    f"The column {name!r} is {'text' if text else kind} in {part.origin[0].partition(':')[0]}, and "
+                    f"{'text' if before[0] else 'no text'} in {before[1].partition(':')[0]}.",
+                    field=name,
+                    expected="one type in all files",
+                    todo="Mend the files, or load them by a function.",
+                )
 
 
 def read_query(database: str, query: str, variables: Mapping[str, str]) -> Taken:
@@ -68,7 +112,12 @@ def read_query(database: str, query: str, variables: Mapping[str, str]) -> Taken
         StorageUnavailable: the database cannot be reached.
     """
     url = _database_url(database, variables)
-    engine = sa.create_engine(url)
+    try:
+        engine = sa.create_engine(url)
+    except ImportError as error:
+        raise InvalidInput(
+            f"The driver of {shown(url)} is not installed: {error}.", field="database", todo="Install it with pip."
+        ) from error
     try:
         with engine.connect() as connection:
             frame = pl.read_database(query, connection, infer_schema_length=None)
@@ -113,32 +162,30 @@ def _database_url(database: str, variables: Mapping[str, str]) -> sa.URL:
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
 
 
-def _read(pattern: str, root: Path) -> Iterator[Taken]:
-    if "://" in pattern:
-        yield from _read_prefix(pattern.rstrip("/"))
+def _paths(pattern: str, root: Path) -> list[Path]:
+    """The tables and files of a pattern, by name; a folder stands for the files in it, a pointer of DVC its file."""
+    literal = root / pattern
+    named = [literal] if literal.exists() else [Path(root, one) for one in glob.glob(pattern, root_dir=root)]  # noqa: PTH207
+    if not literal.exists():
+        named += [Path(root, one) for one in glob.glob(pattern + DVC, root_dir=root)]  # noqa: PTH207
+    return sorted({_tracked(path) for one in named for path in _inside(one)})
+
+
+def _inside(path: Path) -> Iterator[Path]:
+    if _is_delta(path) or path.is_file():
+        yield path
         return
-    found = list(_paths(pattern, root))
-    if not found:
-        raise InvalidInput(
-            f"There is nothing at {pattern!r} in {root}.",
-            field="source",
-            expected="files, a glob that finds some, or a Delta table",
-            todo="Correct source in headrace.toml.",
-        )
-    for path in found:
-        yield _read_delta(str(path), pattern) if _is_delta(path) else _read_local(path, root)
+    for one in sorted(path.iterdir()) if path.is_dir() else ():
+        if one.name.startswith((".", "_")):
+            continue
+        if one.is_dir():
+            yield from _inside(one)
+        elif one.suffix.lower() in READERS or one.suffix == DVC:
+            yield one
 
 
-def _paths(pattern: str, root: Path) -> Iterator[Path]:
-    """The tables and files of a pattern, by name; a folder stands for the files in it."""
-    matched = sorted(root.glob(pattern)) if any(sign in pattern for sign in "*?[") else [root / pattern]
-    for path in matched:
-        if _is_delta(path) or path.is_file():
-            yield path
-        elif path.is_dir():
-            yield from sorted(one for one in path.rglob("*") if one.suffix in READERS and one.is_file())
-        elif path.with_name(path.name + DVC).exists():
-            yield path  # DVC has it in its cache
+def _tracked(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix == DVC else path
 
 
 def _is_delta(path: Path) -> bool:
@@ -159,7 +206,7 @@ def _read_delta(uri: str, name: str) -> Taken:
 
 def _read_local(path: Path, root: Path) -> Taken:
     name = os.path.relpath(path, root)
-    tracked = path if path.suffix == DVC else path.with_name(path.name + DVC)
+    tracked = path.with_name(path.name + DVC)
     if tracked.exists():
         return _read_tracked(tracked, root)
     with path.open("rb") as file:

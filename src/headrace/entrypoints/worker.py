@@ -70,7 +70,7 @@ class Worker:
 
     def _tidy(self) -> None:
         """Take over from the dead, and hand over what was entered but not handed over."""
-        dead = self._workspace.leases.dead()
+        dead = self._workspace.leases.dead(self._executor)
         if dead:
             self._durable.take_over(dead)
             self._workspace.leases.forget(dead)

@@ -25,6 +25,8 @@ from headrace.kernel.errors import HeadraceError, StorageUnavailable, WorkspaceT
 from headrace.kernel.tables import metadata
 
 BUSY_SECONDS = 30
+WRITER_SECONDS = 300
+"""How long a writer waits for another on PostgreSQL, who may be uploading a bundle meanwhile."""
 WRITING = 0x48454144
 """The advisory lock of PostgreSQL that a writer holds (any number that other programs do not use)."""
 
@@ -68,6 +70,26 @@ class Database:
             connection.commit()
 
     @contextmanager
+    def beat(self) -> Generator[sa.Connection, None, None]:
+        """A transaction that waits for no writer where the database knows locks of rows: a sign of life must not.
+
+        Raises:
+            StorageUnavailable: as `write`.
+        """
+        if not self._shared:
+            with self.write() as connection:
+                yield connection
+            return
+        with _translated(self._engine), self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    @contextmanager
     def locked(self, path: Path) -> Generator[None, None, None]:
         """One process at a time within the block, of all that share the workspace; `path` names what is locked.
 
@@ -79,11 +101,13 @@ class Database:
         if self._shared:
             number = zlib.crc32(path.name.encode())
             with _translated(self._engine), self._engine.connect() as connection:
+                connection.exec_driver_sql("SET lock_timeout = 0")
                 connection.execute(sa.select(sa.func.pg_advisory_lock(WRITING, number - (1 << 31))))
                 try:
                     yield
                 finally:
                     connection.execute(sa.select(sa.func.pg_advisory_unlock(WRITING, number - (1 << 31))))
+                    connection.exec_driver_sql("RESET lock_timeout")
             return
         with _lock_file(path) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -120,7 +144,7 @@ def open_database(url: str) -> Database:
     """
     at = sa.make_url(url)
     if at.get_backend_name() == "postgresql":
-        arguments = {"connect_timeout": BUSY_SECONDS, "options": f"-c lock_timeout={BUSY_SECONDS}s"}
+        arguments = {"connect_timeout": BUSY_SECONDS, "options": f"-c lock_timeout={WRITER_SECONDS}s"}
         at = at.set(drivername="postgresql+psycopg")
         engine = sa.create_engine(at, connect_args=arguments, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
     else:
@@ -170,7 +194,7 @@ def shown(url: sa.URL) -> str:
     """A database's name as people may see it: a file, or an address without its password and options."""
     if url.get_backend_name() == "sqlite":
         return str(url.database)
-    return url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
+    return url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -179,11 +203,11 @@ def _translated(engine: sa.Engine) -> Generator[None, None, None]:
         yield
     except HeadraceError:
         raise
-    except (exc.OperationalError, exc.DatabaseError) as error:
+    except (exc.DBAPIError, exc.TimeoutError) as error:
         if isinstance(error, exc.IntegrityError):
             raise
         raise StorageUnavailable(
-            f"The database {shown(engine.url)} could not be used: {str(error.orig).strip()}.",
+            f"The database {shown(engine.url)} could not be used: {str(getattr(error, 'orig', error)).strip()}.",
             todo="See that the server is reachable and its disk has room."
             if engine.dialect.name == "postgresql"
             else "See that the disk has room, that the folder may be written, and that no other program holds it.",

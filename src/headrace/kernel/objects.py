@@ -28,7 +28,7 @@ class Objects:
         self.root = root
         self.url = url.rstrip("/")
         self._store: Any = _open(self.url) if url else None
-        self._seen: dict[Path, str | None] = {}
+        self._seen: dict[Path, tuple[str | None, object]] = {}
 
     @property
     def remote(self) -> bool:
@@ -103,9 +103,9 @@ class Objects:
             except FileNotFoundError:
                 path.unlink(missing_ok=True)
                 return path
-            if self._seen.get(path) != stamp or not path.exists():
+            if self._seen.get(path) != (stamp, _identity(path)):
                 write_whole(path, self._content(self._key(path)), private=private)
-                self._seen[path] = stamp
+                self._seen[path] = (stamp, _identity(path))  # another process may put an older one there
         return path
 
     def gather(self, folder: Path, *, exactly: bool = True) -> Path:
@@ -120,7 +120,7 @@ class Objects:
             there = {Path(key).name: key for key in self._keys(folder, deep=False)}
             folder.mkdir(parents=True, exist_ok=True)
             for file in folder.iterdir():
-                if exactly and file.is_file() and file.name not in there:
+                if exactly and file.is_file() and file.name not in there and file.suffix != ".draft":
                     file.unlink(missing_ok=True)
             for name, key in there.items():
                 if not exactly or not (folder / name).exists():
@@ -130,23 +130,31 @@ class Objects:
 
     def agree(self, path: Path, make: Callable[[Path], Any]) -> Path:
         """A private file of which there is one for all: `make` makes it where it is not, and of two makers one wins."""
+        if self._store is None:
+            make(path)
+            return path
         try:
-            self.latest(path, private=True)
+            if not self.exists(path):
+                self._offer(path, make)
+            return self.latest(path, private=True)
         except StorageUnavailable:
             if not path.exists():
                 raise
             return path
-        if not path.exists():
-            make(path)
-            if self._store is not None:
-                with self._told(path):
-                    from obstore.exceptions import AlreadyExistsError
 
-                    try:
-                        self._store.put(self._key(path), path, mode="create")
-                    except AlreadyExistsError:
-                        write_whole(path, self._content(self._key(path)), private=True)
-        return path
+    def _offer(self, path: Path, make: Callable[[Path], Any]) -> None:
+        """Share a file that is made now, unless there is one already; nobody uses it before it is shared."""
+        from obstore.exceptions import AlreadyExistsError
+
+        draft = self.root / "staging" / new_id()
+        with self._told(path):
+            make(draft)
+            try:
+                self._store.put(self._key(path), draft, mode="create")
+            except AlreadyExistsError:
+                pass
+            finally:
+                draft.unlink(missing_ok=True)
 
     def files(self) -> list[Path]:
         """Every shared file, sorted, but what a process is writing or removing."""
@@ -283,7 +291,7 @@ class Objects:
             yield
         except OSError as error:
             raise StorageUnavailable(
-                f"{path.name} could not be used at {path.parent}: {error.strerror or error}.",
+                f"{path.name} could not be used at {path.parent}: {error.strerror or str(error).splitlines()[0]}.",
                 todo="See that the disk has room and the folder may be written.",
             ) from error
         except Exception as error:
@@ -293,6 +301,14 @@ class Objects:
                 f"{self._key(path)} could not be used in {self.url}: {str(error).splitlines()[0]}.",
                 todo="See that the storage is reachable, and that its credentials are set and allow it.",
             ) from error
+
+
+def _identity(path: Path) -> object:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_mtime_ns, stat.st_ino
 
 
 def _lasts(name: Path) -> bool:

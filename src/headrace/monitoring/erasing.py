@@ -25,6 +25,8 @@ from headrace.serving.protecting import hashed
 from headrace.serving.secret import open_secret
 
 WAIT_SECONDS, POLL_SECONDS = 30.0, 0.1
+SHIPPED_SECONDS = 4.0
+"""Within this time what other machines have captured is in object storage."""
 
 
 def forget(tables: Tables, places: Places, audit: AuditLog, who: str, key: dict[str, Any]) -> Forgotten:
@@ -39,14 +41,15 @@ def forget(tables: Tables, places: Places, audit: AuditLog, who: str, key: dict[
     wanted = _Wanted(places, key)
     with audit.change() as change:
         change.entry(who, "begin to forget", "captured rows", key=wanted.told())
-    deadline = time.monotonic() + WAIT_SECONDS
+    began = time.monotonic()
+    deadline, shipped = began + WAIT_SECONDS, began + (SHIPPED_SECONDS if places.objects.remote else 0)
     predictions = outcomes = 0
     while True:
         waiting = any(wanted.matches(row) for row in _waiting(places))
         tables.ingest()
         found = tables.erase(wanted.matches)
         predictions, outcomes = predictions + found[0], outcomes + found[1]
-        if not waiting:
+        if not waiting and time.monotonic() >= shipped:
             break
         if time.monotonic() > deadline:
             raise Unavailable(

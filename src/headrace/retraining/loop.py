@@ -34,7 +34,8 @@ from headrace.training.project import ModelSection, Policy
 from headrace.training.runs import Runs
 
 GRACE = timedelta(seconds=5)
-FOLLOWED = 20
+LOOK = "data: looked at every"
+FOLLOWED = 5
 
 
 class Start(Protocol):
@@ -205,7 +206,7 @@ class Loop:
         if line is not None and not self._busy(model):
             self._rooms.start(model, f"schedule {line}", POLICY, new_id())
         if "data" in section.retrain.on and self._look_due(model, section, now) and not self._busy(model):
-            self._rooms.start(model, f"data: looked at every {section.retrain.every}", POLICY, new_id(), True)
+            self._rooms.start(model, f"{LOOK} {section.retrain.every}", POLICY, new_id(), True)
         live = self._live(model) if proof_due(section, last, now) else None
         if live is not None:
             version = self._rooms.versions.get(f"{model}@{live}")
@@ -214,14 +215,17 @@ class Loop:
 
     def _look_due(self, model: str, section: ModelSection, now: datetime) -> bool:
         """Whether it is time to see if the dataset changed."""
-        if now - self._looked.setdefault(model, now) < parse_duration(section.retrain.every):
+        if model not in self._looked:
+            before = [run.created for run in self._rooms.runs.list(model, limit=1, reason=LOOK)]
+            self._looked[model] = before[0] if before else now
+        if now - self._looked[model] < parse_duration(section.retrain.every):
             return False
         self._looked[model] = now
         return True
 
     def _follow_runs(self, model: str, section: ModelSection) -> None:
         """What became of the policy's own runs: a version that passed its gate is rolled out, any other is left."""
-        for run in self._rooms.runs.list(model, limit=FOLLOWED):
+        for run in self._rooms.runs.list(model, limit=FOLLOWED, made=True):
             if run.created_by != POLICY or run.status != "done" or run.version is None:
                 continue
             version = self._rooms.versions.get(f"{model}@{run.version}")

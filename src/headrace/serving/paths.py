@@ -86,7 +86,7 @@ class Paths:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             if len(path) < 512:
-                self._known[method, path] = target
+                self._known[row.method, path] = target
             return target
         return tuple(others)
 

@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -50,7 +51,11 @@ def assess(
 
 
 def _assess(frame: pl.DataFrame, schema: Schema, target: str, seed: int, tell: Progress) -> Assessment:
-    frame = frame.filter(pl.col(target).is_not_null())
+    floats = [name for name, kind in frame.schema.items() if kind.is_float()]
+    frame = frame.with_columns(pl.col(floats).fill_nan(None)).filter(pl.col(target).is_not_null())
+    empty = [name for name in frame.columns if frame[name].null_count() == frame.height]
+    nothing = tuple(Suspect(column=name, why="it holds nothing but nulls") for name in empty)
+    schema = msgspec.structs.replace(schema, columns=tuple(c for c in schema.columns if c.name not in empty))
     task = _task(frame[target])
     _need_rows(frame, target)
     if frame.height > MOST_ROWS:
@@ -65,7 +70,7 @@ def _assess(frame: pl.DataFrame, schema: Schema, target: str, seed: int, tell: P
     tell("a linear model and a constant")
     linear, constant = trial.linear(), trial.constant()
     tell("each column alone")
-    suspects = (*_late(frame, schema), *trial.suspects(constant), *_identifiers(frame, schema))
+    suspects = (*nothing, *_late(frame, schema), *trial.suspects(constant), *_identifiers(frame, schema))
     return Assessment(
         target=target,
         task=task,

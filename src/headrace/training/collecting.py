@@ -63,6 +63,8 @@ class Collector:
                     self._record(change, who, found)
             for path in later:
                 self._objects.discard(path)
+            if self._objects.remote:
+                self._clear_cache()
             if self._places.trash.exists():
                 shutil.rmtree(self._places.trash)
         except OSError as error:
@@ -71,6 +73,13 @@ class Collector:
                 todo="See that the folder may be written, then call 'headrace gc' again: it goes on where it stopped.",
             ) from error
         return found
+
+    def _clear_cache(self) -> None:
+        """Remove what processes that are gone left in the making here; nobody else sees it."""
+        staging = self._places.staging
+        for path in staging.iterdir() if staging.is_dir() else ():
+            if self._clock().timestamp() - path.stat().st_mtime > ABANDONED.total_seconds():
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _take(self, change: Recorded, one: Freed, trash: Path) -> list[Path]:
         """Move one thing to the trash; what the database still names is taken out there, and given to remove later."""

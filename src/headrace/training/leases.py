@@ -27,12 +27,12 @@ class Leases:
         """Say that `executor`, this process, is alive."""
         now = to_text(self._clock())
         at = tables.workers.c
-        with self._database.write() as connection:
+        with self._database.beat() as connection:
             renewed = connection.execute(tables.workers.update().where(at.executor == executor).values(beat=now))
             if not renewed.rowcount:
                 row = {
                     "executor": executor,
-                    "host": socket.gethostname(),
+                    "host": _host(),
                     "pid": os.getpid(),
                     "started": now,
                     "beat": now,
@@ -54,9 +54,9 @@ class Leases:
         """The executors whose lease holds."""
         return [row.executor for row in self._rows() if not self._dead(row)]
 
-    def dead(self) -> list[str]:
-        """The executors whose lease ran out, or whose process is gone from this host."""
-        return [row.executor for row in self._rows() if self._dead(row)]
+    def dead(self, but: str = "") -> list[str]:
+        """The executors whose lease ran out, or whose process is gone from this host; `but` the one that asks."""
+        return [row.executor for row in self._rows() if row.executor != but and self._dead(row)]
 
     def forget(self, executors: list[str]) -> None:
         """Remove the entries of executors whose work was taken over."""
@@ -86,4 +86,12 @@ class Leases:
     def _dead(self, row: sa.Row[tuple[object, ...]]) -> bool:
         if not row.beat or from_text(row.beat) + LEASE < self._clock():
             return True
-        return row.host == socket.gethostname() and not Path(f"/proc/{row.pid}").exists()
+        return row.host == _host() and not Path(f"/proc/{row.pid}").exists()
+
+
+def _host() -> str:
+    """This host, and which of its processes are seen here: containers may share a name and no processes."""
+    try:
+        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()

@@ -19,7 +19,8 @@ from headrace.data.frames import columns_of
 from headrace.data.snapshots import Snapshots
 from headrace.data.validation import conform
 from headrace.kernel.clock import Clock
-from headrace.kernel.errors import InvalidProject, NotFound, StorageUnavailable
+from headrace.kernel.digests import digest_file
+from headrace.kernel.errors import InvalidProject, NotFound, NotTrusted, StorageUnavailable
 from headrace.kernel.places import Places
 from headrace.kernel.ports import Answers
 from headrace.kernel.records import Evaluation, Lineage, Snapshot, Version
@@ -112,6 +113,7 @@ def train(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any]) -> dict[st
     params = {**settings.params, **asked.params}
     request = TrainRequest(settings.train, taken.schema, params, settings.seed, settings.target)
     trained = _call(rooms, folder, "train", request, asked)
+    trained["fitted"] = digest_file(folder / "fitted.pkl")
     (folder / "train.arrow").unlink(missing_ok=True)
     return {"trained": trained, "note": f"{training.height:,} rows, {len(trained['features'])} features"}
 
@@ -205,6 +207,10 @@ def _parts(rooms: Rooms, taken: Snapshot, asked: Asked) -> tuple[pl.DataFrame, p
 
 def _scorer(folder: Path, taken: Snapshot, made: dict[str, Any]) -> ReferenceScorer:
     trained = msgspec.convert(made["trained"], Trained)
+    if made["trained"].get("fitted", "") != digest_file(folder / "fitted.pkl"):
+        raise NotTrusted(
+            "The fitted object is not the one that this run trained.", todo="Start the run again: headrace run."
+        )
     fitted = pickle.loads((folder / "fitted.pkl").read_bytes())  # noqa: S301 - written by this run's own process
     features = [taken.schema.column(name) for name in trained.features]
     columns = tuple(msgspec.structs.replace(column, role="feature") for column in features if column is not None)

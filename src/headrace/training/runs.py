@@ -142,14 +142,26 @@ class Runs:
         return found[0]
 
     def list(
-        self, model: str | None = None, *, limit: int = 50, parent: str | None = None, words: str = ""
+        self,
+        model: str | None = None,
+        *,
+        limit: int = 50,
+        parent: str | None = None,
+        words: str = "",
+        made: bool = False,
+        reason: str = "",
     ) -> list[Run]:
-        """The newest runs first; with `words` those whose id, reason, maker, code or parameters hold each."""
+        """The newest runs first; with `words` those whose id, reason, maker, code or parameters hold each, with `made`
+        those that made a version, with `reason` those whose reason begins so."""
         query = sa.select(tables.runs).order_by(tables.runs.c.id.desc()).limit(limit)
         if model is not None:
             query = query.where(tables.runs.c.model == model)
         if parent is not None:
             query = query.where(tables.runs.c.parent == parent)
+        if made:
+            query = query.where(tables.runs.c.version.is_not(None))
+        if reason:
+            query = query.where(tables.runs.c.reason.startswith(reason, autoescape=True))
         for word in words.lower().split():
             query = query.where(tables.runs.c.words.contains(word, autoescape=True))
         with self._database.read() as connection:

@@ -17,7 +17,7 @@ from headrace.audit.signing import open_signer
 from headrace.data.snapshots import Snapshots
 from headrace.kernel.clock import Clock
 from headrace.kernel.database import open_database
-from headrace.kernel.errors import RunFailed, Unavailable, rebuilt
+from headrace.kernel.errors import NotTrusted, RunFailed, Unavailable, rebuilt
 from headrace.kernel.places import Places, agreed
 from headrace.kernel.records import (
     Run,
@@ -80,6 +80,12 @@ class Rooms:
                 self.version_store.sign_earlier()
             self.places.objects.put(public, self.signer.public.pem)
             self.places.objects.latest(public)
+        elif self.places.keys is not None and public.read_bytes() != self.signer.public.pem:
+            raise NotTrusted(
+                f"{self.places.signing_key} is not the key that signs this workspace's bundles.",
+                expected="the private keys of this workspace in HEADRACE_KEYS",
+                todo="Put them there, or correct HEADRACE_KEYS.",
+            )
 
     def close(self) -> None:
         """Close the database."""

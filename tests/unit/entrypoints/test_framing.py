@@ -1,6 +1,8 @@
 """What is framed as a table comes to the reader, and what is not does not."""
 
+import contextlib
 import io
+import random
 import struct
 
 import polars as pl
@@ -9,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.entrypoints.scoring.framing import is_arrow_stream, is_parquet_file
+from headrace.entrypoints.scoring.parquet_reader import ParquetReader
+from headrace.kernel.errors import InvalidInput
 
 FRAMES = [
     pl.DataFrame({"a": [1.0, None], "b": ["x", "y"]}),
@@ -67,3 +71,26 @@ def test_a_size_that_is_not_there_is_refused():
     assert not is_arrow_stream(content[:4] + struct.pack("<i", 1 << 30) + content[8:])
     assert not is_arrow_stream(content[: len(content) // 2])
     assert not is_arrow_stream(content[4:8])
+
+
+def test_a_file_that_ends_its_reader_refuses_one_body_and_no_more():
+    """Damage that makes the library ask for 2 EiB, which aborts its process; and damage that makes it panic."""
+    reader = ParquetReader()
+    whole = written(FRAMES[0], "write_parquet")
+    assert pl.read_ipc_stream(io.BytesIO(reader.read(whole))).equals(FRAMES[0])
+    rng = random.Random(5)
+    refused = 0
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(rng.randint(1, 6)):
+            content[rng.randrange(4, len(content) - 8)] = rng.randrange(256)
+        try:
+            reader.read(bytes(content))
+        except InvalidInput:
+            refused += 1
+    assert refused > 20
+    reader._process.kill()
+    with contextlib.suppress(InvalidInput):
+        reader.read(whole)
+    assert pl.read_ipc_stream(io.BytesIO(reader.read(whole))).equals(FRAMES[0])
+    reader.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+from polars.exceptions import PanicException
 
 from headrace.compiler.golden import answers_frame
 from headrace.data.frames import columns_of, storable
@@ -13,6 +14,7 @@ from headrace.kernel.schema import Schema
 from headrace.serving.decoding import Rows
 
 answers_of = answers_frame
+__all__ = ["PanicException", "answers_of", "pl", "rows_of"]
 
 
 def rows_of(frame: pl.DataFrame, schema: Schema) -> Rows:

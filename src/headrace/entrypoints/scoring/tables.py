@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from headrace.entrypoints.scoring.framing import is_arrow_stream, is_parquet_file
+from headrace.entrypoints.scoring.parquet_reader import ParquetReader
 from headrace.kernel.errors import InvalidInput, MissingExtra, TooLarge
 from headrace.serving.decoding import Rows
 from headrace.serving.dialects.dialect import Answered, Codecs
@@ -25,8 +26,8 @@ def table_codecs(limits: Limits) -> Codecs:
     """The codecs by content type."""
     most = limits.bulk_rows
     return {
-        ARROW: TableCodec(ARROW, "an Arrow IPC stream", is_arrow_stream, "read_ipc_stream", "write_ipc_stream", most),
-        PARQUET: TableCodec(PARQUET, "Parquet", is_parquet_file, "read_parquet", "write_parquet", most),
+        ARROW: TableCodec(ARROW, "an Arrow IPC stream", is_arrow_stream, None, "write_ipc_stream", most),
+        PARQUET: TableCodec(PARQUET, "Parquet", is_parquet_file, ParquetReader(), "write_parquet", most),
     }
 
 
@@ -34,12 +35,18 @@ class TableCodec:
     """One format of tables. See `serving.dialects.dialect.FrameCodec`."""
 
     def __init__(
-        self, kind: bytes, named: str, framed: Callable[[bytes], bool], reads: str, writes: str, most_rows: int
+        self,
+        kind: bytes,
+        named: str,
+        framed: Callable[[bytes], bool],
+        reader: ParquetReader | None,
+        writes: str,
+        most_rows: int,
     ) -> None:
         self.kind = kind
         self._named = named
         self._framed = framed
-        self._reads = reads
+        self._reader = reader
         self._writes = writes
         self._most_rows = most_rows
 
@@ -54,10 +61,13 @@ class TableCodec:
         if not self._framed(content):
             raise InvalidInput(f"The body is not {self._named}.", todo="Send it in that format.")
         frames = _frames()
+        stream = self._reader.read(content) if self._reader is not None else content
         try:
-            frame = getattr(frames.pl, self._reads)(io.BytesIO(content))
+            frame = frames.pl.read_ipc_stream(io.BytesIO(stream))
         except Exception as error:  # polars raises what its readers' libraries raise
             raise InvalidInput(f"The body is not {self._named}: {error}.", todo="Send it in that format.") from error
+        except frames.PanicException as error:
+            raise InvalidInput(f"The body is not {self._named}: it is damaged.", todo="Send a whole one.") from error
         if not frame.height:
             raise InvalidInput("The table holds no rows.", expected="at least one", todo="Send some.")
         if frame.height > self._most_rows:

@@ -25,18 +25,18 @@ def loose_json(content: bytes) -> Any:
             f"The body holds more than {MOST_VALUES} values.",
             todo="Send fewer rows at a time, one table in Arrow, or the native form; or score a file.",
         )
-    reason: Exception | None = None
+    reason = ""
     try:
         value = _decode(content)
         if content.count(b":") == _names(value):
             return value
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        reason = error
+        reason = str(error)  # the error itself would hold its frame, and the body with it
     except RecursionError as error:
         raise _too_deep() from error
     try:
         value = json.loads(content, object_pairs_hook=each_once)
-        if reason is not None:
+        if reason:
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
         raise _too_deep() from error
