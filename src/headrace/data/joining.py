@@ -39,35 +39,11 @@ def join_as_of(
     """
     base = _with_moment(base, moment, "the dataset")
     table = _with_moment(table, known, name, ends=True)  # what is known on a day is known by its end
-    for frame, where, wanted in ((base, "the dataset", on), (table, name, (*on, *columns))):
-        absent = [column for column in wanted if column not in frame.columns]
-        if absent:
-            raise InvalidInput(
-                f"The column {absent[0]!r} of a join is not in {where}.",
-                field=absent[0],
-                expected=f"one of {', '.join(frame.columns)}",
-                todo="Correct join in headrace.toml.",
-            )
+    _need_columns(base, table, name, on, columns)
     taken = columns or tuple(column for column in table.columns if column not in (*on, known))
     renamed = {column: f"{name}.{column}" if column in base.columns else column for column in taken}
     moments = pl.col(known).alias("__known")
-    clash = [column for column in renamed.values() if renamed and (column in base.columns or column in on)]
-    if clash:
-        raise InvalidInput(
-            f"The column {clash[0]!r} of a join is there already.",
-            field=clash[0],
-            expected="each column once",
-            todo="Name the columns to be taken, or rename them where the table is loaded.",
-        )
-    unlike = [c for c in on if base.schema[c] != table.schema[c] and not _whole(base.schema[c], table.schema[c])]
-    if unlike:
-        raise InvalidInput(
-            f"The column {unlike[0]!r} of a join is {base.schema[unlike[0]]} in the dataset and "
-            f"{table.schema[unlike[0]]} in {name}.",
-            field=unlike[0],
-            expected="the same type in both",
-            todo="Convert it where one of them is loaded.",
-        )
+    _need_fit(base, table, name, on, tuple(renamed.values()))
     table = table.with_columns(pl.col(c).cast(base.schema[c], strict=False) for c in on)
     facts = table.filter(pl.col(known).is_not_null()).select(
         *on, moments, *(pl.col(c).alias(n) for c, n in renamed.items())
@@ -90,6 +66,41 @@ def join_as_of(
     rest = numbered.filter(pl.col(moment).is_null())
     whole = pl.concat([joined.drop("__known", strict=False), rest], how="diagonal")
     return whole.sort("__row").drop("__row")
+
+
+def _need_columns(
+    base: pl.DataFrame, table: pl.DataFrame, name: str, on: tuple[str, ...], columns: tuple[str, ...]
+) -> None:
+    for frame, where, wanted in ((base, "the dataset", on), (table, name, (*on, *columns))):
+        absent = [column for column in wanted if column not in frame.columns]
+        if absent:
+            raise InvalidInput(
+                f"The column {absent[0]!r} of a join is not in {where}.",
+                field=absent[0],
+                expected=f"one of {', '.join(frame.columns)}",
+                todo="Correct join in headrace.toml.",
+            )
+
+
+def _need_fit(base: pl.DataFrame, table: pl.DataFrame, name: str, on: tuple[str, ...], taken: tuple[str, ...]) -> None:
+    """See that no column would be there twice, and that rows can find their own."""
+    clash = [column for column in taken if column in base.columns]
+    if clash:
+        raise InvalidInput(
+            f"The column {clash[0]!r} of a join is there already.",
+            field=clash[0],
+            expected="each column once",
+            todo="Name the columns to be taken, or rename them where the table is loaded.",
+        )
+    unlike = [c for c in on if base.schema[c] != table.schema[c] and not _whole(base.schema[c], table.schema[c])]
+    if unlike:
+        raise InvalidInput(
+            f"The column {unlike[0]!r} of a join is {base.schema[unlike[0]]} in the dataset and "
+            f"{table.schema[unlike[0]]} in {name}.",
+            field=unlike[0],
+            expected="the same type in both",
+            todo="Convert it where one of them is loaded.",
+        )
 
 
 def _whole(*kinds: pl.DataType) -> bool:
