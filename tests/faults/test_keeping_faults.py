@@ -49,7 +49,7 @@ def test_a_forgetting_that_was_interrupted_is_finished_by_the_next(ws, monkeypat
     captured(ws)
     erase = predictions.erase_history
 
-    def broken(path):
+    def broken(objects, path):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(predictions, "erase_history", broken)

@@ -73,6 +73,8 @@ def test_a_workspace_of_an_earlier_release_opens(tmp_path):
             ("runs", "words"),
             ("snapshots", "row_digests"),
             ("snapshots", "column_digests"),
+            ("snapshots", "origin"),
+            ("snapshots", "findings"),
         )
         for table, column in dropped:
             connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
