@@ -7,8 +7,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 LOCKED := $(PIP) install --no-deps --require-hashes --no-build-isolation
 
 # What runs on PostgreSQL and object storage too.
-ON_BOTH := tests/journeys tests/contracts/test_both_ways.py tests/contracts/test_described.py \
-	tests/contracts/test_dialects.py tests/contracts/test_scorer.py tests/faults/test_promoting_together.py
+JOURNEYS := approval capture_policy client data_plane datasets evidence forgetting keeping keys serving version_diff
+ON_BOTH := $(JOURNEYS:%=tests/journeys/test_%.py) tests/contracts/test_both_ways.py tests/contracts/test_described.py \
+	tests/contracts/test_scorer.py tests/faults/test_promoting_together.py
 
 .PHONY: demo test test-all soak lint lock clean
 

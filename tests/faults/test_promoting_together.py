@@ -24,7 +24,7 @@ def test_who_looked_before_the_other_moved_is_told(two, monkeypatch):
     def slowly(version):
         fitness(version)
         if version.number == 2:  # between this one's look and its move, another person promotes
-            other = headrace.open(two.places.root)
+            other = headrace.open(two.places.url)
             monkeypatch.setenv("HEADRACE_WHO", "berta")
             other.promote("late@3", why="berta was faster")
             other.close()

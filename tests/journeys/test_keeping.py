@@ -105,6 +105,7 @@ def test_a_copy_is_a_workspace_of_its_own(registered, example, tmp_path):
         registered.copy(tmp_path / "elsewhere")
 
 
+@pytest.mark.embedded
 def test_backup_and_restore_by_the_command_line(registered, tmp_path):
     root, backup, again = registered.places.root, tmp_path / "backups" / "monday", tmp_path / "again"
     words = ["--workspace", str(root)]
@@ -122,6 +123,7 @@ def test_backup_and_restore_by_the_command_line(registered, tmp_path):
     assert headrace_command("workspace", "restore", str(tmp_path / "nothing"), str(again)).returncode == 3
 
 
+@pytest.mark.embedded
 def test_a_damaged_workspace_is_not_copied_as_if_it_were_whole(registered, tmp_path):
     from headrace.kernel.errors import NotTrusted
 

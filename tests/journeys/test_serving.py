@@ -146,6 +146,7 @@ def _captured(server):
     return float(next(line.split()[1] for line in lines if line.startswith("headrace_captured_rows_total")))
 
 
+@pytest.mark.embedded
 def test_a_segment_that_was_taken_before_a_crash_is_not_taken_twice(registered, server):
     call("POST", f"{server['url']}/models/late/predict", ROW)
     inbox = registered.places.predictions_inbox

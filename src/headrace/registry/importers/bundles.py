@@ -60,7 +60,7 @@ def _entered(versions: Versions, places: Places, model: str, folder: Path, who: 
 
 def _verified(places: Places, folder: Path, trust: bool) -> tuple[str, Manifest, Mapping[str, Any] | None]:
     try:
-        digest, manifest = open_trust(places.signing_public, places.trusted).verified(folder)
+        digest, manifest = open_trust(places.signing_public, places.objects.gather(places.trusted)).verified(folder)
     except NotTrusted as error:
         if not trust:
             raise NotTrusted(
