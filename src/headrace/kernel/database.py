@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import zlib
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,14 +60,8 @@ class Database:
         Raises:
             StorageUnavailable: the disk is full or read-only, or another writer did not finish in time.
         """
-        with _translated(self._engine), self._engine.connect() as connection:
-            _begin_writing(connection)
-            try:
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
+        with self._transaction(_begin_writing) as connection:
+            yield connection
 
     @contextmanager
     def beat(self) -> Generator[sa.Connection, None, None]:
@@ -76,12 +70,13 @@ class Database:
         Raises:
             StorageUnavailable: as `write`.
         """
-        if not self._shared:
-            with self.write() as connection:
-                yield connection
-            return
+        with self._transaction(_begin if self._shared else _begin_writing) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: Callable[[sa.Connection], None]) -> Generator[sa.Connection, None, None]:
         with _translated(self._engine), self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")
+            begin(connection)
             try:
                 yield connection
             except BaseException:
@@ -156,9 +151,13 @@ def open_database(url: str) -> Database:
     return Database(engine)
 
 
+def _begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
 def _begin_writing(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("BEGIN")
+        _begin(connection)
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITING)))
     else:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
