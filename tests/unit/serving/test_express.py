@@ -129,6 +129,7 @@ def test_one_that_is_alone_is_answered_at_once():
         Request(body=b'{"a": 1.0, "b": 2.0}'[:0]),
         Request(body=json.dumps({"rows": [{"a": 1.0}] * 65}).encode()),
         Request(content_encoding=b"gzip"),
+        Request(content_type=b"application/vnd.apache.arrow.stream"),
         Request(headrace_deadline=b"999"),
         Request(headrace_deadline=b"soon"),
         Request(x_request_id=b"a\x01b"),
