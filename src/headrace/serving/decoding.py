@@ -12,9 +12,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import astuple
 
-from headrace.kernel.errors import InvalidInput, SchemaViolation, TooLarge
+from headrace.kernel.errors import InvalidInput, SchemaViolation
 from headrace.kernel.ports import Columns
 from headrace.kernel.schema import Column, Scalar, Schema, describe_type
+from headrace.serving.counting import MOST_VALUES, refuse_many, too_many, values_in
 
 _TYPES: dict[str, Any] = {"boolean": bool, "integer": int | float, "number": float, "string": str, "datetime": datetime}
 _PLACE = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?\Z", re.DOTALL)
@@ -24,8 +25,6 @@ _TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 SMALL = 1 << 14
 EXACTLY = 1 << 20
 """The largest body that is looked through for texts; in larger ones colons within texts are estimated."""
-MOST_VALUES = 500_000
-"""The most values of a JSON body that is decoded without a type, which takes some hundred bytes for each."""
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -55,7 +54,7 @@ class RowDecoder:
         self._bare_strict = msgspec.json.Decoder(strict)
         self._bare_lenient = msgspec.json.Decoder(lenient)
         self._row = lenient
-        self._most_rows = most_rows
+        self.most_rows = most_rows
         self._width = len(self._asked)
         self._names = {column.name for column in self._asked}
         self._order = [column.name for column in self._asked]
@@ -74,7 +73,7 @@ class RowDecoder:
         if len(body) <= SMALL and (simple := self._simple(body)) is not None:
             return simple
         unknown = 0
-        refuse_many(body, self._most_rows)
+        refuse_many(body, self.most_rows)
         try:
             try:
                 rows = self._rows(body, self._strict, self._bare_strict)
@@ -144,7 +143,7 @@ class RowDecoder:
         Raises:
             SchemaViolation: a value that breaks the schema, with its row and field.
         """
-        self._count(len(rows))
+        self.count(len(rows))
         named = {field: column.name for field, column in self._fields.items()}
         plain = [{name: _native(row[name]) for name in named.values() if name in row} for row in rows]
         try:
@@ -164,7 +163,7 @@ class RowDecoder:
                 values = tuple(None if value is UNSET else value for value in values)
             columns = {name: [value] for name, value in zip(self._order, values, strict=True)}
         else:
-            self._count(count)
+            self.count(count)
             columns = {
                 name: [None if value is UNSET else value for value in values]
                 for name, values in zip(self._order, zip(*map(astuple, rows), strict=True), strict=True)
@@ -181,16 +180,22 @@ class RowDecoder:
             TooLarge: it has.
         """
         lines = content.count(b"\n")
-        if lines > 2 * self._most_rows + 2:
-            self._count(lines)
+        if lines > 2 * self.most_rows + 2:
+            self.count(lines)
 
-    def _count(self, rows: int) -> None:
+    def count(self, rows: int) -> None:
+        """Refuse a request of this many rows.
+
+        Raises:
+            InvalidInput: there are none.
+            TooLarge: there are more than are allowed.
+        """
         if rows == 0:
             raise InvalidInput(
-                "The request holds no rows.", expected=f"1 to {self._most_rows} rows", todo="Send at least one."
+                "The request holds no rows.", expected=f"1 to {self.most_rows} rows", todo="Send at least one."
             )
-        if rows > self._most_rows:
-            raise too_many(rows, self._most_rows)
+        if rows > self.most_rows:
+            raise too_many(rows, self.most_rows)
 
     def _rows(self, body: bytes, many: Any, bare: Any) -> list[Any]:
         if b'"rows"' not in body and b"\\" not in body:
@@ -274,47 +279,6 @@ def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise InvalidInput(f"The field {twice!r} is there twice.", expected="each field once", todo="Leave one out.")
     return found
-
-
-def values_in(body: bytes) -> int:
-    """How many values a JSON body can hold at most."""
-    return body.count(b",") + body.count(b"[") + body.count(b"{")
-
-
-def too_many(rows: int, most: int) -> TooLarge:
-    """The error of a request with more rows than are allowed."""
-    return TooLarge(
-        f"The request holds {rows} rows.",
-        expected=f"1 to {most} rows",
-        todo="Send them in several requests, as one table in Arrow, or score a file.",
-    )
-
-
-class _Nothing(msgspec.Struct, gc=False):
-    pass
-
-
-class _Counted(msgspec.Struct):
-    rows: list[_Nothing] = []
-
-
-_counting = msgspec.json.Decoder(_Counted)
-
-
-def refuse_many(body: bytes, most: int) -> None:
-    """Refuse a body with far more rows than are allowed before it is decoded; here a row takes 16 bytes.
-
-    Raises:
-        TooLarge: it has.
-    """
-    if body.count(b"{") <= most:
-        return
-    try:
-        rows = len(_counting.decode(body).rows)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return
-    if rows > most:
-        raise too_many(rows, most)
 
 
 def _row_type(asked: tuple[Column, ...], forbid: bool, whole: bool = False) -> type[Any]:

@@ -80,6 +80,8 @@ def row_objects(loaded: Loaded, rows: Any) -> Rows:
     names = loaded.features
     if not isinstance(rows, list):
         raise _no_rows(rows, names)
+    if rows:
+        loaded.decoder.count(len(rows))
     if rows and all(isinstance(row, dict) for row in rows):
         return loaded.decoder.convert([_flat(row) for row in rows])
     if rows and all(isinstance(row, list) and len(row) == len(names) for row in rows):
@@ -104,6 +106,7 @@ def column_objects(loaded: Loaded, columns: dict[str, Any]) -> Rows:
             expected="a list for each column, all of one length",
             todo="Send one value for each row and column; null for what is not known.",
         )
+    loaded.decoder.count(max(lengths.values()))
     names = list(lists)
     return loaded.decoder.convert([dict(zip(names, row, strict=True)) for row in zip(*lists.values(), strict=True)])
 

@@ -41,7 +41,7 @@ class Invocations:
         elif kind in _LINES:
             rows = read_lines(body.content, loaded)
         elif kind in _JSON:
-            rows = _from_json(loose_json(body.content), loaded)
+            rows = _from_json(loose_json(body.content, loaded.decoder.most_rows), loaded)
         else:
             known = ", ".join(k.decode() for k in (JSON, _CSV, _LINES[0], *self._codecs))
             raise UnknownFormat(

@@ -8,23 +8,26 @@ from typing import Any
 import msgspec
 
 from headrace.kernel.errors import InvalidInput, TooLarge
-from headrace.serving.decoding import MOST_VALUES, each_once, values_in
+from headrace.serving.counting import MOST_VALUES, refuse_many, values_in
+from headrace.serving.decoding import each_once
 
 _decode = msgspec.json.Decoder().decode
 
 
-def loose_json(content: bytes) -> Any:
-    """The value in a body.
+def loose_json(content: bytes, most_rows: int | None = None) -> Any:
+    """The value in a body, which may hold `most_rows` rows.
 
     Raises:
         InvalidInput: it is not JSON, nested too deeply, names a field twice, or holds half a character.
-        TooLarge: it holds too many values.
+        TooLarge: it holds too many values or rows.
     """
     if values_in(content) > MOST_VALUES:
         raise TooLarge(
             f"The body holds more than {MOST_VALUES} values.",
             todo="Send fewer rows at a time, one table in Arrow, or the native form; or score a file.",
         )
+    if most_rows is not None:
+        refuse_many(content, most_rows)
     reason = ""
     try:
         value = _decode(content)

@@ -30,7 +30,7 @@ class TensorFlow:
 
     def decode(self, body: Body, loaded: Loaded) -> Asked:
         """The rows; the note is the name of the reply's field."""
-        asked = loose_json(body.content)
+        asked = loose_json(body.content, loaded.decoder.most_rows)
         given = [form for form in ("instances", "inputs") if isinstance(asked, dict) and form in asked]
         if len(given) != 1:
             raise InvalidInput(
