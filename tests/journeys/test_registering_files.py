@@ -1,6 +1,9 @@
 """A model in a file, whatever wrote it, becomes a version and answers as it did; and it can be given back."""
 
+import json
 import pickle
+import subprocess
+import sys
 
 import cloudpickle
 import joblib
@@ -9,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -161,3 +165,33 @@ def test_by_the_command_line(ws, fitted, rows, tmp_path):
     assert headrace_command(*words, "export", "m@1", "out", "--as", "tarball", cwd=tmp_path).returncode == 2
     pem = headrace_command(*words, "keys", "signer").stdout
     assert pem.encode() == ws.signing_key().pem
+
+
+def test_the_onnx_form_predicts_the_same_without_headrace(ws, fitted, rows, tmp_path):
+    ws.register("m", fitted, example=rows)
+    words = ["--workspace", ws.places.url]
+    assert headrace_command(*words, "export", "m@1", "out", "--as", "onnx", cwd=tmp_path).returncode == 0
+    script = f"""
+import sys
+import json, numpy as np, onnxruntime
+session = onnxruntime.InferenceSession({str(tmp_path / "out" / "model.onnx")!r})
+a, b = json.load(sys.stdin)
+feeds = {{"a": np.array(a).reshape(-1, 1), "b": np.array(b, dtype=object).reshape(-1, 1)}}
+label, shares, refused = session.run(["label", "probabilities", "refused"], feeds)
+assert "headrace" not in sys.modules and not refused.any()
+json.dump([label.tolist(), shares.tolist()], sys.stdout)
+"""
+    asked = json.dumps([rows["a"].tolist(), rows["b"].tolist()])
+    done = subprocess.run([sys.executable, "-c", script], input=asked, capture_output=True, text=True, check=True)
+    labels, shares = json.loads(done.stdout)
+    assert labels == list(fitted.predict(rows))
+    assert np.allclose(shares, fitted.predict_proba(rows), rtol=0, atol=1e-12)
+    assert "| `b` | string" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_what_onnx_cannot_say_is_refused_and_leaves_nothing(ws, rows, tmp_path):
+    words = make_pipeline(ColumnTransformer([("t", CountVectorizer(), "b")]), LogisticRegression())
+    ws.register("m", words.fit(rows.assign(b="flight " + rows["b"]), rows["a"] > 0), example=rows.assign(b="flight"))
+    with pytest.raises(InvalidInput, match="cannot be given as one ONNX file: the words of the column 'b'"):
+        ws.export("m@1", tmp_path / "out", "onnx")
+    assert list(tmp_path.glob("*out*")) == []

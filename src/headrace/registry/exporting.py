@@ -1,4 +1,4 @@
-"""Giving a version back: as a signed bundle for another Headrace, or as an MLflow model."""
+"""Giving a version back: as a signed bundle for another Headrace, as an MLflow model, or as one ONNX file."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from headrace.kernel.records import Version
 from headrace.kernel.release import VERSION
 from headrace.kernel.schema import Column
 from headrace.registry.environment import Environment
+from headrace.registry.onnx_form import write_onnx
 
 _TYPES = {"boolean": "boolean", "integer": "long", "number": "double", "string": "string", "datetime": "datetime"}
 
@@ -26,10 +27,10 @@ def export(version: Version, bundle: Path, target: Path, form: str) -> Path:
     """Write a version, whose verified bundle is given, to the folder `target`.
 
     Args:
-        form: ``bundle`` or ``mlflow``.
+        form: ``bundle``, ``mlflow`` or ``onnx``.
 
     Raises:
-        InvalidInput: another form.
+        InvalidInput: another form, or one that this version cannot take.
         Conflict: something stands at `target`.
         StorageUnavailable: it cannot be written; nothing is left there.
     """
@@ -115,4 +116,4 @@ def _outputs(version: Version) -> str:
 
 _PARAMS = msgspec.json.encode([{"name": "answer", "type": "string", "default": "prediction", "shape": None}]).decode()
 
-FORMS: dict[str, Callable[[Version, Path, Path], None]] = {"bundle": _bundle, "mlflow": _mlflow}
+FORMS: dict[str, Callable[[Version, Path, Path], None]] = {"bundle": _bundle, "mlflow": _mlflow, "onnx": write_onnx}

@@ -20,7 +20,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "show": ("versions:show", "Look at versions", "A model's versions, or one version with its certificate."),
     "search": ("versions:search", "Look at versions", "Find versions by words and metrics."),
     "lineage": ("versions:lineage", "Look at versions", "Where a version comes from, and where it went."),
-    "export": ("versions:export", "Look at versions", "Write a version as a signed bundle or an MLflow model."),
+    "export": (
+        "versions:export",
+        "Look at versions",
+        "Write a version as a bundle, an MLflow model or an ONNX file.",
+    ),
     "prove": ("proofs:prove", "Look at versions", "Make a version again from its records, and compare."),
     "evidence": ("proofs:evidence", "Look at versions", "Write what a version shows for itself."),
     "certify": ("versions:certify", "Look at versions", "Run a version's parity certificate again."),

@@ -172,10 +172,11 @@ def search(call: Call, words: tuple[str, ...], model: str | None, where: tuple[s
 @click.command()
 @click.argument("reference", metavar="MODEL[@N]")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--as", "form", default="bundle", show_default=True, help="bundle or mlflow.")
+@click.option("--as", "form", default="bundle", show_default=True, help="bundle, mlflow or onnx.")
 @verb
 def export(call: Call, reference: str, folder: Path, form: str) -> None:
-    """Write a version to FOLDER: a signed bundle, which another Headrace registers, or a model for mlflow.pyfunc."""
+    """Write a version to FOLDER: a signed bundle, which another Headrace registers, a model for mlflow.pyfunc, or one
+    ONNX file that takes the columns and gives the answers."""
     written = call.workspace.export(reference, folder, form)
     document = {"version": call.workspace.version(reference).reference, "form": form, "folder": str(written)}
     call.answer(document, lambda: out.print(f"{document['version']} is at {written}.", markup=False))
