@@ -192,6 +192,23 @@ def test_what_was_seen_before_is_expected_but_not_insisted_on(ws, project):
     assert "finding: x: expected 0 to 16, as before" in " ".join(told.split())
 
 
+def test_no_value_of_a_hidden_column_is_told(ws, project):
+    expect = "[dataset.rows.expect.columns.x]\nmax = 1000"
+    frame().write_parquet(project.folder / "rows.parquet")
+    folder = project('source = "rows.parquet"', '[model.m.capture]\nmask = ["x"]', expect)
+    ws.run(project=folder)
+    secret = frame().with_columns(x=pl.when(pl.col("id") == 7).then(990.25).otherwise("x"))
+    secret.write_parquet(project.folder / "rows.parquet")
+    ws.run(project=folder)
+    (finding,) = rows_of(ws)[0].findings
+    assert (finding.column, finding.rows, finding.examples) == ("x", (7,), ())
+    assert finding.expected == "within the range, as before"
+    secret.with_columns(pl.col("x") * 2).write_parquet(project.folder / "rows.parquet")
+    with pytest.raises(SchemaViolation, match="the first rows: 7") as error:
+        ws.run(project=folder)
+    assert "1980" not in error.value.text
+
+
 def test_tables_are_joined_as_of_each_rows_own_moment(ws, project):
     day = datetime(2024, 1, 1)
     base = frame().with_columns(at=pl.Series([day + timedelta(hours=i) for i in range(200)]), shop=pl.lit("s"))

@@ -115,8 +115,19 @@ def _moment(bound: Any) -> Any:
     return pl.Series([str(bound)]).str.to_datetime(time_unit="us", strict=True)[0]
 
 
-def check_inferred(frame: pl.DataFrame, now: Schema, before: Schema) -> list[Finding]:
-    """What is otherwise than in an earlier snapshot, whose schema is `before`: columns, types, nulls, values."""
+def without_values(findings: list[Finding], hidden: frozenset[str], keys: tuple[str, ...]) -> list[Finding]:
+    """The findings without a value of a hidden column: such a row is named by its number alone."""
+    told = hidden & set(keys)
+    return [msgspec.structs.replace(f, examples=()) if told or f.column in hidden else f for f in findings]
+
+
+def check_inferred(
+    frame: pl.DataFrame, now: Schema, before: Schema, hidden: frozenset[str] = frozenset()
+) -> list[Finding]:
+    """What is otherwise than in an earlier snapshot, whose schema is `before`: columns, types, nulls, values.
+
+    Of `hidden` columns no value is told that was seen before.
+    """
     found = []
     known = {column.name: column for column in now.columns}
     for column in before.columns:
@@ -125,13 +136,13 @@ def check_inferred(frame: pl.DataFrame, now: Schema, before: Schema) -> list[Fin
             what = f"the column, of type {column.type}"
             found.append(Finding(column=column.name, expected=what, count=frame.height, of=frame.height))
             continue
-        for said, broken in _unlike(frame[column.name], column):
+        for said, broken in _unlike(frame[column.name], column, column.name in hidden):
             for one in _finding(frame, column.name, said, broken, ()):
                 found.append(msgspec.structs.replace(one, declared=False))
     return found
 
 
-def _unlike(series: pl.Series, column: Column) -> list[tuple[str, pl.Series]]:
+def _unlike(series: pl.Series, column: Column, is_hidden: bool) -> list[tuple[str, pl.Series]]:
     found = []
     if not column.nullable and series.null_count():
         found.append(("no nulls, as before", series.is_null()))
@@ -142,7 +153,8 @@ def _unlike(series: pl.Series, column: Column) -> list[tuple[str, pl.Series]]:
         found.append(("a category that was seen before", ~texts.is_in(list(column.categories)) & texts.is_not_null()))
     elif column.minimum is not None and column.maximum is not None:
         outside = (series < column.minimum) | (series > column.maximum)
-        found.append((f"{column.minimum:g} to {column.maximum:g}, as before", outside.fill_null(False)))
+        seen = "within the range" if is_hidden else f"{column.minimum:g} to {column.maximum:g}"
+        found.append((f"{seen}, as before", outside.fill_null(False)))
     return found
 
 

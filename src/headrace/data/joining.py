@@ -48,6 +48,13 @@ def join_as_of(
     facts = table.filter(pl.col(known).is_not_null()).select(
         *on, moments, *(pl.col(c).alias(n) for c, n in renamed.items())
     )
+    return _newest_before(base, moment, facts, on, within)
+
+
+def _newest_before(
+    base: pl.DataFrame, moment: str, facts: pl.DataFrame, on: tuple[str, ...], within: timedelta | None
+) -> pl.DataFrame:
+    """Each row of `base` with the newest facts whose ``__known`` lies before its moment; its order is kept."""
     numbered = base.with_row_index("__row")
     joined = (
         numbered.filter(pl.col(moment).is_not_null())

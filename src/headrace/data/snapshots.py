@@ -14,7 +14,14 @@ import sqlalchemy as sa
 from headrace.audit.log import AuditLog
 from headrace.data.differences import TableDifference, changed_rows, compare_tables, row_digests
 from headrace.data.digest import column_digests, table_digest
-from headrace.data.expectations import Expectations, check_declared, check_inferred, late_columns, refuse
+from headrace.data.expectations import (
+    Expectations,
+    check_declared,
+    check_inferred,
+    late_columns,
+    refuse,
+    without_values,
+)
 from headrace.data.frames import storable, to_polars
 from headrace.data.inference import infer_schema
 from headrace.kernel import tables
@@ -68,6 +75,7 @@ class Snapshots:
         who: str,
         origin: tuple[str, ...] = (),
         expect: Expectations | None = None,
+        hidden: frozenset[str] = frozenset(),
     ) -> Snapshot:
         """Keep `frame`; the same content again gives the snapshot that stands.
 
@@ -76,6 +84,7 @@ class Snapshots:
         Args:
             origin: what it was read from, in words.
             expect: what is declared of it; otherwise only what was seen before is expected, and never insisted on.
+            hidden: columns of which no finding or error shows a value.
 
         Raises:
             SchemaViolation: a declared expectation is broken.
@@ -85,20 +94,20 @@ class Snapshots:
         order = [column.name for column in schema.having("time") + schema.having("key")]
         frame = storable(frame)
         frame = frame.sort(order, maintain_order=True, nulls_last=True) if order else frame
-        findings = self._findings(dataset, frame, schema, expect)
+        findings = self._findings(dataset, frame, schema, expect, hidden)
         digest = table_digest(frame)
         found = self._find(dataset, digest, schema)
         return found or self._add(dataset, frame, schema, digest, who, origin, findings)
 
     def _findings(
-        self, dataset: str, frame: pl.DataFrame, schema: Schema, expect: Expectations | None
+        self, dataset: str, frame: pl.DataFrame, schema: Schema, expect: Expectations | None, hidden: frozenset[str]
     ) -> tuple[Finding, ...]:
         keys = tuple(column.name for column in schema.having("key"))
         declared = check_declared(frame, expect, keys) if expect is not None else []
-        refuse(dataset, declared)
+        refuse(dataset, without_values(declared, hidden, keys))
         before = self.list(dataset, limit=1)
-        inferred = check_inferred(frame, schema, before[0].schema) if before else []
-        return (*inferred, *late_columns(frame, schema))
+        inferred = check_inferred(frame, schema, before[0].schema, hidden) if before else []
+        return tuple(without_values([*inferred, *late_columns(frame, schema)], hidden, keys))
 
     def read(self, snapshot: Snapshot) -> pl.DataFrame:
         """The rows of a snapshot, held against its digest.

@@ -68,7 +68,8 @@ def snapshot(rooms: Rooms, run: str, asked: Asked) -> dict[str, Any]:
     schema = msgspec.json.decode((folder / "schema.json").read_bytes(), type=Schema)
     _check_hidden(schema, asked.policy.model, settings.capture)
     origin = tuple(loaded["origin"])
-    taken = rooms.snapshots.keep(settings.dataset, frame, schema, asked.who, origin, dataset.expect)
+    expect, hidden = dataset.expect, settings.capture.hidden
+    taken = rooms.snapshots.keep(settings.dataset, frame, schema, asked.who, origin, expect, hidden)
     (folder / "table.arrow").unlink()
     (folder / "schema.json").write_bytes(msgspec.json.encode(taken.schema))
     rooms.runs.update(run, snapshot=taken.digest)

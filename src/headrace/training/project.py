@@ -84,6 +84,11 @@ class CaptureSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     hash: tuple[str, ...] = ()
     keep: str = "400d"
 
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The columns of which nobody is shown a value."""
+        return frozenset((*self.mask, *self.hash))
+
 
 class OwnersSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``owners`` of a model: who answers for its accuracy and stability, who for its speed and interfaces."""

@@ -120,7 +120,8 @@ def _data(rooms: Rooms, it: Recorded, policy: Policy, code: Path, folder: Path) 
     request = LoadRequest(dataset, policy.others, policy.settings.target)
     call_step(folder, "load", request, Place(code=code, cwd=code, threads=policy.settings.threads))
     schema = msgspec.json.decode((folder / "schema.json").read_bytes(), type=Schema)
-    taken = rooms.snapshots.keep(policy.settings.dataset, pl.read_ipc(folder / "table.arrow"), schema, "prove")
+    name, hidden = policy.settings.dataset, policy.settings.capture.hidden
+    taken = rooms.snapshots.keep(name, pl.read_ipc(folder / "table.arrow"), schema, "prove", hidden=hidden)
     frame, before = rooms.snapshots.read(taken), rooms.snapshots.look(it.snapshot)[0]
     difference = compare_tables(before, frame, dataset.key)
     detail = "" if difference.same else difference.text()
