@@ -35,6 +35,12 @@ KEYS = Setting("HEADRACE_KEYS", "", "The folder of the workspace's private keys;
 WHO = Setting("HEADRACE_WHO", "", "Who makes changes, for the audit log; the login name where empty.")
 TURN_SECONDS = Setting("HEADRACE_TURN_SECONDS", "1", "Seconds between two turns of the worker's loop.")
 OPENLINEAGE = Setting("HEADRACE_OPENLINEAGE", "", "Where runs are told as OpenLineage events: a URL, or a file.")
+CONSOLE_URL = Setting("HEADRACE_CONSOLE_URL", "", "The address at which people open the console, for links to it.")
+OIDC = Setting("HEADRACE_OIDC", "", "The issuer of an OpenID provider at which people sign in, https://...")
+OIDC_CLIENT = Setting("HEADRACE_OIDC_CLIENT", "headrace", "What the console is called there: its client id.")
+OIDC_SECRET = Setting("HEADRACE_OIDC_SECRET", "", "The secret of that client; empty for a public one.")
+OIDC_NAME = Setting("HEADRACE_OIDC_NAME", "email", "The claim that is a person's name here; email must be verified.")
+OIDC_ROLES = Setting("HEADRACE_OIDC_ROLES", "", "Roles by a claim, as groups:ml-admins=admin,ml=scientist,*=viewer.")
 CI = Setting("CI", "", "Set by build servers: the demo ends by itself.")
 HOST = Setting("HEADRACE_HOST", "127.0.0.1", "The address that a scoring server listens on.")
 PORT = Setting("HEADRACE_PORT", "8000", "The port that a scoring server listens on.")
@@ -51,6 +57,12 @@ SETTINGS = (
     WHO,
     TURN_SECONDS,
     OPENLINEAGE,
+    CONSOLE_URL,
+    OIDC,
+    OIDC_CLIENT,
+    OIDC_SECRET,
+    OIDC_NAME,
+    OIDC_ROLES,
     CI,
     HOST,
     PORT,

@@ -175,3 +175,40 @@ def test_other_sites_are_refused(console):
         caught.value.close()
     assert call("GET", f"{console}/api/models")[0] == 200
     assert call("GET", f"{console}/models/nobody/try".replace("/models", "/api/models"))[0] == 404
+
+
+def fill(browser, **fields):
+    for name, value in fields.items():
+        browser.find_element("name", name).send_keys(value)
+    browser.find_element("css selector", "main form button").click()
+
+
+def test_people_are_let_in_by_what_they_know(browser, registered):
+    """The last one here: its cookie would follow into the others."""
+    root, words = registered.places.url, "four unrelated words"
+    code = headrace_command("--workspace", root, "people", "add", "anna", "--role", "admin").stdout.strip()
+    with start("--workspace", root, "console", "--port", "0") as server:
+        browser.get(f"{server['url']}/models/late")
+        assert "/sign-in?then=/models/late" in browser.current_url and "late@1" not in text(browser)
+        browser.find_element("link text", "I have a code").click()
+        fill(browser, name="anna", code=code, password=words, again=words)
+        eventually(lambda: "anna, admin" in text(browser))
+        browser.find_element("link text", "people").click()
+        eventually(lambda: "Add somebody" in text(browser))
+        browser.find_element("css selector", "form[action='/people'] input").send_keys("berta")
+        browser.find_element("css selector", "form[action='/people'] button").click()
+        code = eventually(lambda: browser.find_elements("id", "code"))[0].text
+        browser.find_element("xpath", "//button[text()='sign out']").click()
+        eventually(lambda: browser.current_url.endswith("/sign-in"))
+        browser.get(f"{server['url']}/welcome")
+        fill(browser, name="berta", code=code, password=words, again=words)
+        eventually(lambda: "berta, viewer" in text(browser))
+        assert not browser.find_elements("link text", "people")
+        browser.get(f"{server['url']}/people")
+        assert "berta is viewer" in text(browser) and "the role admin" in text(browser)
+        browser.get_log("browser")  # the refusal is one of its complaints
+        browser.get(f"{server['url']}/models/late")
+        no_complaints(browser)
+        registered.end_person("berta")
+        eventually(lambda: "/sign-in" in browser.current_url)
+    browser.delete_all_cookies()

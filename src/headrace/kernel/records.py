@@ -370,6 +370,22 @@ class KeyRecord(Record, frozen=True, kw_only=True):
     revoked: datetime | None = None
 
 
+class Person(Record, frozen=True, kw_only=True):
+    """An account. Who signs in elsewhere has an `issuer` and, once it was done, the `subject` that it knows them by.
+
+    `waiting` tells that a code is out with which a password is still to be chosen.
+    """
+
+    name: str
+    role: str
+    issuer: str = ""
+    subject: str = ""
+    waiting: bool = False
+    created: datetime
+    created_by: str
+    ended: datetime | None = None
+
+
 class ConsumerTraffic(Record, frozen=True, kw_only=True):
     """What one consumer asked of one model within a day, as the scoring processes counted it.
 

@@ -10,7 +10,15 @@ from typing import Literal
 
 import msgspec
 
-Scope = Literal["predict", "deploy", "admin"]
+Scope = Literal["predict", "train", "deploy", "approve", "admin"]
+GRANTS: dict[str, frozenset[str]] = {
+    "predict": frozenset({"predict"}),
+    "train": frozenset({"train"}),
+    "deploy": frozenset({"deploy", "train"}),
+    "approve": frozenset({"approve"}),
+    "admin": frozenset({"predict", "train", "deploy", "approve", "admin"}),
+}
+"""What each scope allows. One that a later Headrace knows allows nothing here."""
 AnswerKind = Literal["prediction", "probability"]
 
 
@@ -53,9 +61,14 @@ class Key(msgspec.Struct, frozen=True, omit_defaults=True):
 
     id: str
     consumer: str
-    scopes: tuple[Scope, ...]
+    scopes: tuple[str, ...]
     p99: float | None = None
     quota: float | None = None
+
+
+def allows(scopes: tuple[str, ...], asked: str) -> bool:
+    """Whether somebody with these scopes may do what asks for one; `any` is for everybody who is known."""
+    return asked == "any" or asked in scopes or any(asked in GRANTS.get(scope, ()) for scope in scopes)
 
 
 class RouteDocument(msgspec.Struct, frozen=True, omit_defaults=True):

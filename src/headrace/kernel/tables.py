@@ -275,3 +275,29 @@ approvals = Table(
     Column("word", Text, nullable=False),
     Index("approvals_by_version", "model", "number"),
 )
+
+people = Table(
+    "people",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("role", String, nullable=False),
+    Column("password", String, nullable=False),
+    Column("code", String, nullable=False),
+    Column("code_until", String, nullable=False),
+    Column("issuer", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("created", String, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("ended", String, nullable=False),
+    Index("people_by_subject", "issuer", "subject"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("person", String, nullable=False),
+    Column("created", String, nullable=False),
+    Column("expires", String, nullable=False),
+    Index("sessions_by_person", "person"),
+)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from headrace.kernel.errors import KeyNeeded, Overloaded, Refused
-from headrace.kernel.routes import Key, Scope
+from headrace.kernel.routes import Key, Scope, allows
 from headrace.serving.bodies import Headers
 
 Asked = Scope | Literal["any"] | None
@@ -57,7 +57,7 @@ class Guard:
             if key is None:
                 raise KeyNeeded("The key is not known; it may have been revoked.", todo=_TODO)
             self._admitted[said] = key
-        if scope != "any" and scope not in key.scopes and "admin" not in key.scopes:
+        if not allows(key.scopes, scope):
             raise Refused(
                 f"The key of {key.consumer!r} is for {', '.join(key.scopes)}.",
                 expected=f"a key with the scope {scope}",

@@ -38,7 +38,6 @@ from headrace.kernel.records import (
     Graph,
     Hit,
     Hold,
-    KeyRecord,
     Proof,
     Run,
     ScoringCounts,
@@ -67,7 +66,7 @@ from headrace.training.policies import kept_policy
 from headrace.training.prove import recorded
 from headrace.training.registering import register_fitted
 from headrace.training.version_diff import Side, compare_versions
-from headrace.workspace.wiring import Rooms
+from headrace.workspace.callers import Callers
 
 Progress = Callable[[Run], None]
 POLL_SECONDS = 0.1
@@ -78,7 +77,7 @@ KEPT = "400d"
 """How long the predictions of a model without a project are kept."""
 
 
-class Workspace(Rooms):
+class Workspace(Callers):
     """One workspace. See the verbs in the README; each says what it raises in its own room."""
 
     def run(
@@ -263,24 +262,6 @@ class Workspace(Rooms):
     def export_audit(self, folder: str | Path) -> int:
         """Write the audit log to a new folder, with a script that verifies it without Headrace; gives its length."""
         return self.audit_log.export(Path(folder))
-
-    def create_key(
-        self, consumer: str, scopes: Iterable[str] = ("predict",), *, p99: str | None = None, quota: float | None = None
-    ) -> tuple[KeyRecord, str]:
-        """A new key of a consumer, and its text, which is shown this once."""
-        return self.key_store.create(consumer, scopes, settings.who(), p99, quota)
-
-    def keys(self) -> list[KeyRecord]:
-        """Every key that was made, revoked ones among them."""
-        return self.key_store.list()
-
-    def revoke_key(self, key: str) -> KeyRecord:
-        """End a key by its id."""
-        return self.key_store.revoke(key, settings.who())
-
-    def signing_key(self) -> PublicKey:
-        """The public half of the key that signs this registry's bundles, to be given to others."""
-        return self.signer.public
 
     def trust_key(self, file: str | Path) -> PublicKey:
         """Trust the bundles of another registry, whose public key is in `file`; gives the key."""

@@ -12,6 +12,10 @@ import msgspec
 import polars as pl
 
 from headrace import settings
+from headrace.access.attempts import Attempts
+from headrace.access.keys import Keys
+from headrace.access.people import People
+from headrace.access.sessions import Sessions
 from headrace.audit.log import AuditLog
 from headrace.audit.signing import open_signer
 from headrace.data.snapshots import Snapshots
@@ -28,7 +32,6 @@ from headrace.monitoring.reference import build_reference
 from headrace.monitoring.windows import Windows
 from headrace.registry.approvals import Approvals
 from headrace.registry.forms import installed_forms
-from headrace.registry.keys import Keys
 from headrace.registry.promotion import Promotions
 from headrace.registry.versions import Versions
 from headrace.retraining.loop import Loop
@@ -69,6 +72,9 @@ class Rooms:
         self.windows = Windows(self.database, self.audit_log, clock, self.tables)
         self.rollouts = Rollouts(self.database, self.audit_log, clock, self.version_store, self.promotions)
         self.key_store = Keys(places, self.database, self.audit_log, clock)
+        self.people_store = People(self.database, self.audit_log, clock)
+        self.session_store = Sessions(self.database, self.audit_log, clock, self.people_store)
+        self.attempts = Attempts(time.monotonic)
         self.collector = Collector(places, self.audit_log, self.snapshots, clock)
         self.leases = Leases(self.database, clock)
 

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "up": ("processes:up", "Serve", "Start everything on this machine."),
     "serve": ("serve:serve", "Serve", "Start a scoring server."),
     "keys": ("keys:keys", "Serve", "Make, list and revoke the keys of those who call."),
+    "people": ("people:people", "Serve", "Add people, give them roles, and end their accounts."),
     "worker": ("worker:worker", "Serve", "Start a worker for runs, windows and rollouts."),
     "console": ("console:console", "Serve", "Start the console and the management API."),
     "outcomes": ("loop:outcomes", "Watch", "Record what became of predictions."),

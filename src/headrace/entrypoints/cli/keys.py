@@ -27,14 +27,19 @@ def keys() -> None:
 
 @keys.command()
 @click.option("--consumer", required=True, help="The application that will call, such as shop.")
-@click.option("--scope", default="predict", show_default=True, help="Of predict, deploy, admin; several with commas.")
+@click.option(
+    "--scope",
+    default="predict",
+    show_default=True,
+    help="Of predict, train, deploy, approve, admin; several with commas.",
+)
 @click.option("--p99", metavar="DURATION", help="Its latency objective, such as 20ms.")
 @click.option("--quota", help="Requests a second that each scoring process answers, such as 100.")
 @verb
 def create(call: Call, consumer: str, scope: str, p99: str | None, quota: str | None) -> None:
     """Make a key. It is shown this once; the workspace keeps only its hash.
 
-    A scope of admin includes the others. Scoring servers know the key within a second.
+    A scope of deploy includes train, one of admin includes all. Scoring servers know the key within a second.
     """
     scopes = [one.strip() for one in scope.split(",") if one.strip()]
     record, text = call.workspace.create_key(consumer, scopes, p99=p99, quota=_quota(quota))

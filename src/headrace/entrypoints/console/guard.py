@@ -1,25 +1,41 @@
-"""Who may open the console and call the management API: the same keys and scopes as for scoring."""
+"""Who may open the console and call the management API: people who signed in, and applications with their keys."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import quote
 
+from starlette.requests import Request, cookie_parser
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headrace.entrypoints.http.api import KEY, refusal
+from headrace.access.sessions import PREFIX
+from headrace.entrypoints.console.oidc import Provider
+from headrace.entrypoints.http.api import refusal
+from headrace.entrypoints.http.callers import CALLER, COOKIE, Caller, check_role, of_key, of_person
 from headrace.entrypoints.scoring.listening import LOOPBACK
 from headrace.entrypoints.scoring.polling import read_routes
-from headrace.kernel.errors import HeadraceError, Refused, StorageUnavailable
-from headrace.kernel.places import Places
+from headrace.kernel.errors import HeadraceError, KeyNeeded, Refused, StorageUnavailable
+from headrace.kernel.records import Person
 from headrace.kernel.routes import Key
-from headrace.serving.guard import Asked, Guard
+from headrace.serving.guard import Asked, Guard, shown_key
+from headrace.workspace import Workspace
 
 FOLLOW_SECONDS = 1.0
+Problem = Callable[[Request, HeadraceError], Awaitable[Response]]
 Table = list[tuple[BaseRoute, Asked]]
 """Every route with the scope that it asks for."""
+HEADERS = [
+    (b"content-security-policy", b"frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"),
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+]
 
 
 def scope_of(table: Table, request: Scope) -> Asked:
@@ -33,46 +49,103 @@ def scope_of(table: Table, request: Scope) -> Asked:
     return "any"
 
 
-class Keyed:
-    """Asks callers for a key. A browser asks its user for it, as the password of any name.
+class Guarded:
+    """Asks callers who they are: people by their session or a token of the identity provider, applications by a key.
+
+    Once there is anybody who can sign in, everybody must, on this machine too.
 
     Args:
         table: the routes of `app`.
-        places: where the route document is, in which the keys are.
-        required: whether a caller must show one.
+        required: whether a caller must say who it is, whoever there is.
+        provider: at which people may sign in too.
+        problem: draws a page that says why somebody who is known was refused.
     """
 
-    def __init__(self, app: ASGIApp, table: Table, places: Places, required: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, table: Table, ws: Workspace, required: bool, provider: Provider | None, problem: Problem
+    ) -> None:
         self._app = app
+        self._problem = problem
         self._table = table
-        self._places = places
-        self._routes = places.routes
-        self._asked = 0.0
+        self._ws = ws
+        self._places = ws.places
+        self._routes = ws.places.routes
+        self._required = required or provider is not None
+        self._provider = provider
+        self._people = False
+        self._asked = float("-inf")
         self._guard = Guard(required)
         self._seen: tuple[int, int] = (0, 0)
         self._keys: dict[str, Key] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
+        asked = scope_of(self._table, scope)
+        scope[CALLER] = None
         try:
-            headers = dict(scope["headers"])
-            await self._follow()
-            scope[KEY] = self._guard.admit(self._known(), headers, scope_of(self._table, scope))
+            if asked is not None:
+                scope[CALLER] = caller = await self._caller(dict(scope["headers"]), asked)
+                if caller is not None:
+                    check_role(caller, asked)
         except HeadraceError as error:
-            response = refusal(error)
-            if response.status_code == 401:
-                response.headers["www-authenticate"] = 'Basic realm="headrace", charset="UTF-8"'
+            response = await self._refused(Request(scope), error)
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
+    async def _caller(self, headers: dict[bytes, bytes], asked: str) -> Caller | None:
+        await self._follow()
+        person = await self._person(headers)
+        if person is not None:
+            return of_person(person)
+        self._guard.required = self._required or self._people
+        return of_key(self._guard.admit(self._known(), headers, asked))
+
+    async def _person(self, headers: dict[bytes, bytes]) -> Person | None:
+        """Who signed in; None where no session and no token was shown.
+
+        Raises:
+            KeyNeeded: what a program sent is over, or was never good.
+        """
+        shown = (shown_key(headers) or b"").decode("latin-1")
+        if shown.startswith(PREFIX):
+            person = await asyncio.to_thread(self._ws.session_store.person, shown)
+            if person is None:
+                raise KeyNeeded("The session is over.", todo="Sign in again: POST /api/sessions.")
+            return person
+        if self._provider is not None and shown.count(".") == 2:
+            identity = await self._provider.identity(shown)
+            return await asyncio.to_thread(self._ws.people_store.admit, identity)
+        token = cookie_parser(headers.get(b"cookie", b"").decode("latin-1")).get(COOKIE, "")
+        if shown or not token.startswith(PREFIX):
+            return None
+        return await asyncio.to_thread(self._ws.session_store.person, token)
+
+    async def _refused(self, request: Request, error: HeadraceError) -> Response:
+        """What a caller is told: a person at a browser sees a page, or where to sign in."""
+        shown = request.url.path.startswith("/api/") or "authorization" in request.headers
+        page = request.method == "GET" and not shown and "text/html" in request.headers.get("accept", "")
+        if not isinstance(error, KeyNeeded):
+            return await self._problem(request, error) if page and request.scope[CALLER] else refusal(error)
+        signing_in = self._people or self._provider is not None
+        if page and signing_in:
+            return RedirectResponse(f"/sign-in?then={quote(request.url.path)}", 303)
+        response = refusal(error)
+        response.headers["www-authenticate"] = "Bearer" if signing_in else 'Basic realm="headrace", charset="UTF-8"'
+        if signing_in and "hx-request" in request.headers:
+            response.headers["hx-redirect"] = "/sign-in"
+        return response
+
     async def _follow(self) -> None:
-        """Take the newest route document where it lies in object storage, once a second at most."""
-        if not self._places.objects.remote or time.monotonic() - self._asked < FOLLOW_SECONDS:
+        """See, once a second at most, whether anybody can sign in, and take the newest keys from object storage."""
+        if time.monotonic() - self._asked < FOLLOW_SECONDS:
             return
         self._asked = time.monotonic()
-        with contextlib.suppress(StorageUnavailable):  # the keys that are known go on
-            await asyncio.to_thread(self._places.objects.latest, self._routes)
+        if not self._people:
+            self._people = await asyncio.to_thread(self._ws.people_store.any)
+        if self._places.objects.remote:
+            with contextlib.suppress(StorageUnavailable):  # the keys that are known go on
+                await asyncio.to_thread(self._places.objects.latest, self._routes)
 
     def _known(self) -> dict[str, Key]:
         """The keys that are known now; the document is read again when it changed."""
@@ -88,7 +161,7 @@ class Keyed:
 
 class SameSite:
     """Refuses what another site makes a browser send: a foreign Origin (forgery), and where the console is this
-    machine's own, a foreign Host (rebinding)."""
+    machine's own, a foreign Host (rebinding). Nothing may show the console in a frame."""
 
     def __init__(self, app: ASGIApp, local: bool) -> None:
         self._app = app
@@ -96,6 +169,12 @@ class SameSite:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
+
+        async def careful(message: MutableMapping[str, Any] | Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *HEADERS]
+            await send(message)
+
         headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
         named = headers.get("host", "")
         host = named.rsplit(":", 1)[0].strip("[]")
@@ -106,6 +185,6 @@ class SameSite:
                 f"A request for host {named!r} from {origin!r} is not the console's own.",
                 todo="Open the console by its own address.",
             )
-            await refusal(error)(scope, receive, send)
+            await refusal(error)(scope, receive, careful)
             return
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, careful)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, select_autoescape
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from headrace.entrypoints.console import views
+from headrace.entrypoints.console.administering import Administering
 from headrace.entrypoints.console.graphs import lineage_chart
-from headrace.entrypoints.console.guard import Keyed, SameSite, Table
-from headrace.entrypoints.http.api import KEY, api_routes, refusal
-from headrace.entrypoints.outcomes import status_of
+from headrace.entrypoints.console.guard import Guarded, SameSite, Table
+from headrace.entrypoints.console.oidc import Provider, configured
+from headrace.entrypoints.console.pages import HERE, Drawing
+from headrace.entrypoints.console.signing_in import SignIn
+from headrace.entrypoints.http.api import api_routes, refusal
+from headrace.entrypoints.http.callers import CALLER
 from headrace.entrypoints.scoring.listening import bind, is_loopback
 from headrace.entrypoints.scoring.options import Options, check_guard
 from headrace.entrypoints.scoring.polling import known_routes
@@ -29,18 +29,19 @@ from headrace.entrypoints.scoring.process import Announce, run_process
 from headrace.kernel.errors import HeadraceError, NotFound
 from headrace.workspace import Workspace
 
-HERE = Path(__file__).parent
 RUNS_SHOWN = 200
 
 
-def console_app(ws: Workspace, keys_required: bool = False, local: bool = True) -> ASGIApp:
+def console_app(ws: Workspace, required: bool = False, local: bool = True, provider: Provider | None = None) -> ASGIApp:
     """The ASGI application of the console and the API.
 
     Args:
-        keys_required: whether every caller must show a key.
+        required: whether every caller must say who it is, whoever there is.
         local: whether only this machine reaches it, so that its own addresses alone are right.
+        provider: at which people may sign in too.
     """
-    pages = Pages(ws)
+    drawing = Drawing(ws)
+    pages = Pages(ws, drawing)
     table: Table = [
         (Route("/", pages.home), "any"),
         (Route("/models/{model}", pages.model), "any"),
@@ -50,19 +51,21 @@ def console_app(ws: Workspace, keys_required: bool = False, local: bool = True) 
         (Route("/runs", pages.runs), "any"),
         (Route("/audit", pages.audit), "admin"),
         (Route("/health", lambda _request: Response(b'{"status":"alive"}', media_type="application/json")), None),
+        *SignIn(ws, drawing, provider).table(),
+        *Administering(ws, drawing).table(),
         *api_routes(ws),
         (Mount("/static", StaticFiles(directory=HERE / "static")), None),
     ]
     app = Starlette(routes=[route for route, _ in table], exception_handlers={HTTPException: _http_error})
-    return SameSite(Keyed(app, table, ws.places, keys_required), local)
+    return SameSite(Guarded(app, table, ws, required, provider, drawing.problem), local)
 
 
 class Pages:
     """The pages of one workspace."""
 
-    def __init__(self, ws: Workspace) -> None:
+    def __init__(self, ws: Workspace, drawing: Drawing) -> None:
         self._ws = ws
-        self._templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=select_autoescape())
+        self._page = drawing.of
 
     async def home(self, request: Request) -> Response:
         """The loop of every model as it stands."""
@@ -130,22 +133,6 @@ class Pages:
 
         return await self._page(request, "audit.html", view)
 
-    async def _page(self, request: Request, template: str, view: Callable[[], dict[str, Any]]) -> Response:
-        try:
-            values = await run_in_threadpool(view)
-        except HeadraceError as error:
-            return self._problem(error)
-        values = {"names": self._ws.models(), "path": request.url.path, "title": "the loop", **values}
-        chosen = "loop.html" if request.query_params.get("part") else template
-        return HTMLResponse(self._templates.get_template(chosen).render(values))
-
-    def _problem(self, error: HeadraceError) -> Response:
-        values = {"names": self._ws.models(), "title": error.kind, "error": error, "version": ""}
-        page = self._templates.from_string(
-            '{% extends "page.html" %}{% block main %}{% include "answer.html" %}{% endblock %}'
-        )
-        return HTMLResponse(page.render(values), status_of(error))
-
     def _loops(self, audits: bool) -> dict[str, Any]:
         loops = [views.loop_view(self._ws, name) for name in self._ws.models()]
         return {"loops": loops, "audit": self._ws.audit(8) if audits else []}
@@ -158,6 +145,7 @@ class Pages:
             "loops": [views.loop_view(self._ws, name)],
             "audit": self._ws.audit(6, name) if audits else [],
             "versions": self._ws.versions(name)[:50],
+            "waiting": [one for one in self._ws.approvals_waiting() if one.model == name],
             "history": self._ws.promotions.history(name)[:20],
             "rollouts": self._ws.rollouts.list(name, 3),
             "passed": _passed,
@@ -175,8 +163,8 @@ class Pages:
 
 def _audits(request: Request) -> bool:
     """Whether the caller may read the audit log: as an admin, or where no key is asked for."""
-    key = request.scope[KEY]
-    return key is None or "admin" in key.scopes
+    caller = request.scope[CALLER]
+    return caller is None or caller.may("admin")
 
 
 def _passed(evidence: Any) -> str:
@@ -201,8 +189,12 @@ def serve_console(ws: Workspace, options: Options, announce: Announce) -> None:
 
     Raises:
         PortTaken: another program listens there.
-        Refused: keys are needed, and there is none.
+        Refused: callers must say who they are, and nobody can.
+        InvalidInput, MissingExtra: the identity provider's settings cannot be used.
     """
-    check_guard(options, known_routes(ws.places))
-    app = console_app(ws, options.keys_required, not options.unguarded and is_loopback(options.host))
+    provider = configured()
+    if provider is None and not ws.people_store.any():
+        check_guard(options, known_routes(ws.places))
+    local = not options.unguarded and is_loopback(options.host)
+    app = console_app(ws, options.keys_required, local, provider)
     run_process(app, bind(options.host, options.port), announce)

@@ -11,15 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from headrace.entrypoints.http.callers import CALLER, COOKIE, Caller, named
 from headrace.entrypoints.outcomes import status_of
-from headrace.kernel.errors import HeadraceError, InvalidInput, KeyNeeded
-from headrace.serving.guard import Asked
-from headrace.settings import acting
+from headrace.kernel.errors import HeadraceError, InvalidInput
+from headrace.serving.guard import Asked, shown_key
+from headrace.settings import acting, who
 from headrace.workspace import Workspace
 
 LARGEST_BODY = 32 << 20
-KEY = "headrace.key"
-"""Where a request's scope says whose key was shown; None where none was, and none had to be."""
 Verb = Callable[[Workspace, Request, Any], Any]
 
 
@@ -45,8 +44,8 @@ def _endpoint(ws: Workspace, verb: Verb) -> Callable[[Request], Any]:
                 InvalidInput(f"The body is not JSON: {error}.", expected="a JSON object", todo="Correct it.")
             )
         try:
-            key = request.scope.get(KEY)
-            with acting(key.consumer if key is not None else ""):
+            caller: Caller | None = request.scope.get(CALLER)
+            with acting(caller.name if caller is not None else ""):
                 found = await run_in_threadpool(verb, ws, request, document)
         except HeadraceError as error:
             return refusal(error)
@@ -111,24 +110,12 @@ def _start(ws: Workspace, request: Request, document: Any) -> Any:
 def _promote(ws: Workspace, request: Request, document: Any) -> Any:
     asked = _object(document, alias=str, why=str)
     if ws.approvals.required(request.path_params["model"]):
-        _named(request, "promote")
+        named(request.scope.get(CALLER), "promote")
     return ws.promote(_reference(request), asked.get("alias", "live"), asked.get("why", "asked for"))
 
 
-def _named(request: Request, what: str) -> None:
-    """See that a key says who asks, where one person must not be two.
-
-    Raises:
-        KeyNeeded: none was shown.
-    """
-    if request.scope.get(KEY) is None:
-        raise KeyNeeded(
-            f"Nobody says who wants to {what}.", expected="a key", todo="Send 'Authorization: Bearer KEY', of your own."
-        )
-
-
 def _approve(ws: Workspace, request: Request, document: Any) -> Any:
-    _named(request, "approve")
+    named(request.scope.get(CALLER), "approve")
     return ws.approve(_reference(request), _object(document, why=str).get("why", ""))
 
 
@@ -188,20 +175,57 @@ def _create_key(ws: Workspace, _request: Request, document: Any) -> Any:
     return {**msgspec.to_builtins(record), "key": text}
 
 
+def _sign_in(ws: Workspace, request: Request, document: Any) -> Any:
+    asked = _object(document, name=str, password=str)
+    address = request.client.host if request.client is not None else ""
+    person, token, until = ws.sign_in(asked.get("name", ""), asked.get("password", ""), address)
+    return {"name": person.name, "role": person.role, "token": token, "until": until}
+
+
+def _sign_out(ws: Workspace, request: Request, _document: Any) -> Any:
+    shown = (shown_key(dict(request.scope["headers"])) or b"").decode("latin-1")
+    ws.session_store.close(shown or request.cookies.get(COOKIE, ""))
+    return {}
+
+
+def _me(_ws: Workspace, request: Request, _document: Any) -> Any:
+    caller: Caller | None = request.scope.get(CALLER)
+    if caller is None:
+        return {"name": who(), "role": None, "scopes": ["admin"]}
+    return {"name": caller.name, "role": caller.person and caller.person.role, "scopes": caller.scopes}
+
+
+def _add_person(ws: Workspace, _request: Request, document: Any) -> Any:
+    asked = _object(document, name=str, role=str, elsewhere=bool)
+    person, code = ws.add_person(
+        asked.get("name", ""), asked.get("role", "viewer"), elsewhere=asked.get("elsewhere", False)
+    )
+    return {**msgspec.to_builtins(person), "code": code}
+
+
+def _reset_person(ws: Workspace, request: Request, _document: Any) -> Any:
+    person, code = ws.reset_person(request.path_params["name"])
+    return {**msgspec.to_builtins(person), "code": code}
+
+
+def _change_role(ws: Workspace, request: Request, document: Any) -> Any:
+    return ws.change_role(request.path_params["name"], _object(document, role=str).get("role", ""))
+
+
 VERBS: list[tuple[str, str, Asked, Verb]] = [
     ("GET", "/api/models", "any", _models),
     ("GET", "/api/versions", "any", _search),
     ("GET", "/api/lineage/{subject}", "any", lambda ws, r, _: ws.lineage(r.path_params["subject"])),
     ("GET", "/api/models/{model}", "any", _versions),
     ("GET", "/api/models/{model}/versions/{n:int}", "any", lambda ws, r, _: ws.version(_reference(r))),
-    ("POST", "/api/models/{model}/runs", "deploy", _start),
-    ("POST", "/api/models/{model}/versions/{n:int}/certify", "deploy", lambda ws, r, _: ws.certify(_reference(r))),
-    ("POST", "/api/models/{model}/versions/{n:int}/prove", "deploy", _prove),
+    ("POST", "/api/models/{model}/runs", "train", _start),
+    ("POST", "/api/models/{model}/versions/{n:int}/certify", "train", lambda ws, r, _: ws.certify(_reference(r))),
+    ("POST", "/api/models/{model}/versions/{n:int}/prove", "train", _prove),
     ("GET", "/api/models/{model}/versions/{n:int}/proofs", "any", lambda ws, r, _: ws.proofs(_reference(r))),
     ("GET", "/api/models/{model}/versions/{n:int}/evidence", "any", lambda ws, r, _: ws.evidence(_reference(r))),
     ("POST", "/api/models/{model}/versions/{n:int}/promote", "deploy", _promote),
-    ("POST", "/api/models/{model}/versions/{n:int}/approve", "admin", _approve),
-    ("GET", "/api/approvals", "deploy", lambda ws, _r, _d: ws.approvals_waiting()),
+    ("POST", "/api/models/{model}/versions/{n:int}/approve", "approve", _approve),
+    ("GET", "/api/approvals", "any", lambda ws, _r, _d: ws.approvals_waiting()),
     ("POST", "/api/models/{model}/rollback", "deploy", _rollback),
     ("GET", "/api/models/{model}/status", "any", lambda ws, r, _: ws.status(r.path_params["model"])),
     ("GET", "/api/models/{model}/progress", "any", _progress),
@@ -211,7 +235,7 @@ VERBS: list[tuple[str, str, Asked, Verb]] = [
     (
         "GET",
         "/api/predictions/{id}",
-        "deploy",
+        "train",
         lambda ws, r, _: ws.trace(r.path_params["id"], replay="replay" in r.query_params),
     ),
     ("POST", "/api/forget", "admin", _forget),
@@ -220,5 +244,13 @@ VERBS: list[tuple[str, str, Asked, Verb]] = [
     ("GET", "/api/keys", "admin", lambda ws, _r, _d: ws.keys()),
     ("POST", "/api/keys", "admin", _create_key),
     ("POST", "/api/keys/{id}/revoke", "admin", lambda ws, r, _: ws.revoke_key(r.path_params["id"])),
+    ("POST", "/api/sessions", None, _sign_in),
+    ("POST", "/api/sessions/end", "any", _sign_out),
+    ("GET", "/api/me", "any", _me),
+    ("GET", "/api/people", "admin", lambda ws, _r, _d: ws.people()),
+    ("POST", "/api/people", "admin", _add_person),
+    ("POST", "/api/people/{name}/role", "admin", _change_role),
+    ("POST", "/api/people/{name}/reset", "admin", _reset_person),
+    ("POST", "/api/people/{name}/end", "admin", lambda ws, r, _: ws.end_person(r.path_params["name"])),
 ]
 """Method, path, the scope that a key must have, and the verb."""

@@ -48,5 +48,6 @@ def check_guard(options: Options, document: RouteDocument | None) -> None:
         raise Refused(
             f"Callers of {options.host} must show a key, and there is none.",
             expected="a key, or 127.0.0.1",
-            todo="Make one with 'headrace keys create --consumer NAME'; or say --unguarded if the network is closed.",
+            todo="Make one with 'headrace keys create --consumer NAME' (a console also takes people: 'headrace people "
+            "add NAME'); or say --unguarded if the network is closed.",
         )

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable
+from typing import get_args
 
 import msgspec
 import sqlalchemy as sa
 
+from headrace.access.people import SYSTEM
 from headrace.audit.log import AuditLog
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, parse_duration, to_text
 from headrace.kernel.database import Database
-from headrace.kernel.errors import InvalidInput, NotFound
+from headrace.kernel.errors import Conflict, InvalidInput, NotFound
 from headrace.kernel.identifiers import check_name, new_id
 from headrace.kernel.places import Places
 from headrace.kernel.records import KeyRecord
@@ -21,7 +23,7 @@ from headrace.kernel.routes import Scope
 from headrace.registry.routing import advance_generation, publish
 
 PREFIX = "hr_"
-SCOPES: tuple[Scope, ...] = ("predict", "deploy", "admin")
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 def key_hash(text: str) -> str:
@@ -44,12 +46,13 @@ class Keys:
         """A new key of a consumer, and its text, which is shown this once.
 
         Args:
-            scopes: of ``predict``, ``deploy``, ``admin``.
+            scopes: of ``predict``, ``train``, ``deploy``, ``approve``, ``admin``.
             p99: the consumer's latency objective, such as ``20ms``.
             quota: requests a second that each scoring process answers.
 
         Raises:
             InvalidName, InvalidInput: a name, scope, objective or quota that cannot be.
+            Conflict: a person has this name.
         """
         check_name(consumer, "consumer")
         chosen = _scopes(scopes)
@@ -72,6 +75,7 @@ class Keys:
         )
         row = {**msgspec.to_builtins(record), "created": to_text(record.created), "hash": key_hash(text), "revoked": ""}
         with self._audit.change() as change:
+            _no_person(change.connection, consumer)
             change.connection.execute(tables.keys.insert().values(row))
             advance_generation(change.connection)
             change.entry(who, "create key", consumer, key=record.id, scopes=list(chosen), p99=objective, quota=quota)
@@ -104,6 +108,17 @@ class Keys:
                 change.entry(who, "revoke key", row.consumer, key=key)
         publish(self._database, self._places)
         return next(record for record in self.list() if record.id == key)
+
+
+def _no_person(connection: sa.Connection, consumer: str) -> None:
+    at = tables.people.c
+    person = connection.execute(sa.select(at.name).where(at.name == consumer, at.ended == "")).first()
+    if person is not None or consumer in SYSTEM:
+        raise Conflict(
+            f"{consumer} is the name of a person." if person else f"Headrace itself acts as {consumer!r}.",
+            expected="names that tell people and applications apart",
+            todo="Choose another name for the application.",
+        )
 
 
 def _scopes(asked: Iterable[str]) -> tuple[Scope, ...]:

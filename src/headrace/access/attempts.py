@@ -1,0 +1,72 @@
+"""Attempts to sign in: guessing is slowed down, and cannot use up the machine. Each process counts for itself."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from headrace.kernel.errors import Overloaded
+
+FREE = 5
+"""Wrong attempts before one has to wait."""
+LONGEST_WAIT = 900.0
+MOST_KNOWN = 10_000
+MOST_AT_ONCE = 4
+"""Passwords that are held against a hash at the same time: each takes 32 MiB and a tenth of a second of a core."""
+
+
+class Attempts:
+    """The wrong attempts of late, by who was named and where they came from.
+
+    Both together, so that nobody can lock another out from elsewhere. After `FREE` of them each next one has to wait
+    twice as long as the one before, from a second to a quarter of an hour.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._wrong: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+        self._at_work = 0
+
+    @contextmanager
+    def one(self, name: str, address: str) -> Iterator[Callable[[], None]]:
+        """One attempt; it counts as wrong until the block calls what it is given.
+
+        Raises:
+            Overloaded: there were too many, or too many are being looked at.
+        """
+        who = (name, address)
+        self._begin(who)
+        right = False
+
+        def accept() -> None:
+            nonlocal right
+            right = True
+
+        try:
+            yield accept
+        finally:
+            with self._lock:
+                self._at_work -= 1
+                count, _ = self._wrong.pop(who, (0, 0.0))
+                if not right:
+                    self._wrong[who] = (count + 1, self._clock())
+                    while len(self._wrong) > MOST_KNOWN:
+                        self._wrong.popitem(last=False)
+
+    def _begin(self, who: tuple[str, str]) -> None:
+        with self._lock:
+            count, last = self._wrong.get(who, (0, 0.0))
+            wait = min(2.0 ** min(count - FREE, 30), LONGEST_WAIT) if count >= FREE else 0.0
+            left = last + wait - self._clock()
+            if left > 0:
+                raise Overloaded(
+                    f"{count} attempts to sign in as {who[0]!r} failed.",
+                    expected=f"the next one in {left:.0f} s",
+                    todo="Wait; or ask an admin for a new code with 'headrace people reset NAME'.",
+                )
+            if self._at_work >= MOST_AT_ONCE:
+                raise Overloaded("Too many sign in at the same time.", todo="Try again in a second.")
+            self._at_work += 1

@@ -1,0 +1,99 @@
+"""The verbs about those who call: applications with their keys, people with their accounts and sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from headrace import settings
+from headrace.audit.signing import PublicKey
+from headrace.kernel.errors import InvalidInput
+from headrace.kernel.records import KeyRecord, Person
+from headrace.workspace.wiring import Rooms
+
+
+class Callers(Rooms):
+    """Who may call, sign in and change things."""
+
+    def create_key(
+        self, consumer: str, scopes: Iterable[str] = ("predict",), *, p99: str | None = None, quota: float | None = None
+    ) -> tuple[KeyRecord, str]:
+        """A new key of a consumer, and its text, which is shown this once."""
+        return self.key_store.create(consumer, scopes, settings.who(), p99, quota)
+
+    def keys(self) -> list[KeyRecord]:
+        """Every key that was made, revoked ones among them."""
+        return self.key_store.list()
+
+    def revoke_key(self, key: str) -> KeyRecord:
+        """End a key by its id."""
+        return self.key_store.revoke(key, settings.who())
+
+    def signing_key(self) -> PublicKey:
+        """The public half of the key that signs this registry's bundles, to be given to others."""
+        return self.signer.public
+
+    def add_person(
+        self, name: str, role: str = "viewer", *, password: str | None = None, elsewhere: bool = False
+    ) -> tuple[Person, str]:
+        """Add a person; gives them and the code with which they choose a password, shown this once.
+
+        Args:
+            role: ``viewer``, ``scientist``, ``operator``, ``approver`` or ``admin``.
+            password: set for them instead.
+            elsewhere: they sign in at the identity provider of HEADRACE_OIDC instead.
+        """
+        issuer = settings.read(settings.OIDC)
+        if elsewhere and not issuer:
+            raise InvalidInput(
+                "No identity provider is set.", expected="its address in HEADRACE_OIDC", todo="Set it, and try again."
+            )
+        return self.people_store.add(name, role, settings.who(), password, issuer if elsewhere else "")
+
+    def people(self) -> list[Person]:
+        """Everybody who was ever added."""
+        return self.people_store.list()
+
+    def change_role(self, name: str, role: str) -> Person:
+        """Give a person another role, at once."""
+        return self.people_store.change_role(name, role, settings.who())
+
+    def reset_person(self, name: str) -> tuple[Person, str]:
+        """End a person's password and sessions; gives the code with which they choose another."""
+        return self.people_store.reset(name, settings.who())
+
+    def end_person(self, name: str) -> Person:
+        """End an account and its sessions."""
+        return self.people_store.end(name, settings.who())
+
+    def sign_in(self, name: str, password: str, address: str = "") -> tuple[Person, str, datetime]:
+        """Open a session: the person, its token and when it ends.
+
+        Args:
+            address: where the attempt comes from; wrong ones are slowed down by name and address.
+
+        Raises:
+            KeyNeeded: name or password is wrong.
+            Overloaded: too many attempts.
+        """
+        with self.attempts.one(name.strip().lower(), address) as accept:
+            person = self.people_store.check(name, password)
+            accept()
+        return person, *self.session_store.open(person, "password")
+
+    def choose_password(self, name: str, code: str, password: str, address: str = "") -> Person:
+        """Set the password of the one who holds a code.
+
+        Raises:
+            KeyNeeded: it is not the code, or too old.
+            InvalidInput: the password is worth nothing.
+            Overloaded: too many attempts.
+        """
+        with self.attempts.one(name.strip().lower(), address) as accept:
+            try:
+                person = self.people_store.choose(name, code, password)
+            except InvalidInput:
+                accept()
+                raise
+            accept()
+        return person
