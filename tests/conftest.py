@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 
 import headrace
 from tests.servers import Shared, shared_servers
@@ -56,7 +57,23 @@ def shared_storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def address(folder: Path) -> str:
     """What opens a new workspace: `folder`, or where this session has servers, a new place on them."""
+    if os.environ.get("HEADRACE_TEST_WORKSPACE") == "later":
+        headrace.open(folder).close()
+        reshape_as_later(f"sqlite:///{folder}/headrace.db")
     return SHARED[0].fresh() if SHARED else str(folder)
+
+
+def reshape_as_later(url: str) -> None:
+    """Change the shape of a database as a later release might that lets this one go on."""
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE later (id INTEGER PRIMARY KEY, note TEXT NOT NULL)"))
+        for table in ("versions", "runs", "keys", "people", "alarms", "aliases", "audit"):
+            connection.execute(sa.text(f"ALTER TABLE {table} ADD COLUMN later TEXT"))
+            connection.execute(sa.text(f"ALTER TABLE {table} ADD COLUMN counted INTEGER NOT NULL DEFAULT 7"))
+        connection.execute(sa.text("CREATE INDEX versions_later ON versions (later)"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ from headrace.serving.segments import framed
 
 pytest.importorskip("sklearn")
 MODEL = "late-arrival"
+TARGET = 'target  = "late"\n'
+OWNERS = 'owners  = { accuracy = "anna@example.org", speed = "berta@example.org" }\n'
 DAYS = 120
 
 
@@ -60,7 +62,9 @@ def project(tmp_path_factory, flights):
         "    return frame.filter(moment > moment.max() - timedelta(days=60))\n"
     )
     toml = (folder / "headrace.toml").read_text()
-    (folder / "headrace.toml").write_text(toml.replace("max_iter = 100", "max_iter = 30"))
+    (folder / "headrace.toml").write_text(
+        toml.replace("max_iter = 100", "max_iter = 30").replace(TARGET, TARGET + OWNERS)
+    )
     first = flights.filter(pl.col("scheduled_departure") < datetime(2013, 4, 1))
     first.write_parquet(folder / "first.parquet")
     first.head(0).write_parquet(folder / "later.parquet")
@@ -198,3 +202,6 @@ def test_real_harm_alarms_retrains_rolls_out_and_ends_with_a_better_version(live
         "promote",
     } <= actions
     assert live.verify_audit().intact
+    told = [(notice.receiver[0], notice.subject) for notice in live.notices(limit=1000)]
+    assert {who for who, what in told if what == f"[headrace] {MODEL}@{version.number} is live"} == {"a", "b"}
+    assert told.count(("a", f"[headrace] {MODEL}: alarm of harm")) == len(harm)

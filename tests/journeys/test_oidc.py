@@ -7,7 +7,6 @@ import hmac
 import http.cookiejar
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import urllib.request
 
 import pytest
 from tests.conftest import eventually
+from tests.servers import free_port
 
 PEOPLE = [
     {"sub": "1", "email": "anna@example.org", "email_verified": True, "groups": ["ml", "ml-admins"]},
@@ -25,11 +25,6 @@ PEOPLE = [
     {"sub": "4", "email": "dora@example.org", "email_verified": True},
 ]
 ROLES = "groups:ml-admins=admin,ml=scientist"
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
 
 
 def answers(url):

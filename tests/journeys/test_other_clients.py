@@ -6,6 +6,7 @@ import urllib.request
 import pytest
 from tests.clients import run_client
 from tests.conftest import call, eventually
+from tests.servers import free_port
 
 import headrace
 
@@ -174,14 +175,6 @@ def test_guarded_is_stronger_than_the_environment(registered, start_headrace, na
     server = start_headrace(*words, env={name: "1"})
     url = f"http://127.0.0.1:{server['port']}"
     assert call("POST", f"{url}/invocations", {"instances": [ROW]})[0] == 401
-
-
-def free_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_sagemaker_style_container(registered, start_headrace):

@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from headrace.access.people import SYSTEM
 from headrace.audit.log import AuditLog
 from headrace.kernel import tables
+from headrace.kernel.callers import KeyRecord
 from headrace.kernel.clock import Clock, parse_duration, to_text
 from headrace.kernel.database import Database
 from headrace.kernel.errors import Conflict, InvalidInput, NotFound
 from headrace.kernel.identifiers import check_name, new_id
 from headrace.kernel.places import Places
-from headrace.kernel.records import KeyRecord
 from headrace.kernel.routes import Scope
 from headrace.registry.routing import advance_generation, publish
 

@@ -16,10 +16,10 @@ from headrace.access.passwords import check_password, hashed, matches
 from headrace.access.roles import check_role
 from headrace.audit.log import AuditLog, Recorded
 from headrace.kernel import tables
+from headrace.kernel.callers import Person
 from headrace.kernel.clock import Clock, from_text, to_text
 from headrace.kernel.database import Database
 from headrace.kernel.errors import Conflict, InvalidName, KeyNeeded, NotFound, Refused
-from headrace.kernel.records import Person
 
 CODE_LIVES = timedelta(days=3)
 SYSTEM = ("policy", "headrace")

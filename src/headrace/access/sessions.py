@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from headrace.access.people import People
 from headrace.audit.log import AuditLog
 from headrace.kernel import tables
+from headrace.kernel.callers import Person
 from headrace.kernel.clock import Clock, to_text
 from headrace.kernel.database import Database
-from headrace.kernel.records import Person
 
 PREFIX = "hs_"
 LIVES = timedelta(hours=12)

@@ -13,11 +13,13 @@ import traceback
 from headrace import settings
 from headrace.kernel.errors import HeadraceError
 from headrace.kernel.identifiers import new_id
+from headrace.notices.delivering import deliver
 from headrace.training.durable import DurableWorker
 from headrace.workspace import Workspace
 
 BEAT_SECONDS = 1.0
 TIDY_SECONDS = 3.0
+DELIVER_SECONDS = 2.0
 COMPACT_SECONDS = 3600.0
 FAULT = 70
 
@@ -30,6 +32,7 @@ class Worker:
         self._executor = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-8:]}"
         self._durable = DurableWorker(workspace.pipeline_rooms(), self._executor)
         self._loop = workspace.loop()
+        self._postman = workspace.postman()
         self._stopping = threading.Event()
 
     def work(self) -> None:
@@ -39,6 +42,7 @@ class Worker:
         leases = self._workspace.leases
         leases.renew(self._executor)
         threading.Thread(target=self._beat, daemon=True).start()
+        threading.Thread(target=self._deliver, daemon=True).start()
         self._durable.start()
         tidied, compacted = 0.0, time.monotonic()
         pause = float(settings.read(settings.TURN_SECONDS))
@@ -51,6 +55,7 @@ class Worker:
                 if time.monotonic() - compacted >= COMPACT_SECONDS:
                     self._attempt(self._workspace.tables.compact)
                     self._attempt(self._workspace.expire)
+                    self._attempt(self._workspace.outbox.sweep)
                     compacted = time.monotonic()
         except BaseException:
             traceback.print_exc()
@@ -79,6 +84,15 @@ class Worker:
     def _beat(self) -> None:
         while not self._stopping.wait(BEAT_SECONDS):
             self._attempt(lambda: self._workspace.leases.renew(self._executor))
+
+    def _deliver(self) -> None:
+        """Bring notices, apart from the loop: a mail server that is slow to answer holds nothing up."""
+        while not self._stopping.wait(DELIVER_SECONDS):
+            self._attempt(self._bring)
+
+    def _bring(self) -> None:
+        if self._workspace.leases.duty("notices", self._executor):
+            deliver(self._workspace.outbox, self._postman)
 
     def _attempt(self, work) -> None:
         """A turn that fails is logged and made again: what it works on is still in the database and the inboxes."""

@@ -1,7 +1,7 @@
 """Opening the database: SQLite in a workspace folder (WAL, fully synchronous), or PostgreSQL.
 
 Writers take one lock from their first moment, so that a change and its audit entry are one transaction and two
-processes never interleave. A database of a later Headrace is refused, one of an earlier is migrated.
+processes never interleave. A database of an earlier Headrace is migrated; one of a later is used where that allows it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from sqlalchemy import event, exc
 from sqlalchemy.dialects import postgresql, sqlite
 
 from headrace.kernel.errors import HeadraceError, StorageUnavailable, WorkspaceTooNew
-from headrace.kernel.tables import metadata
+from headrace.kernel.migrations import OLDEST
+from headrace.kernel.tables import compatibility, metadata
 
 BUSY_SECONDS = 30
 WRITER_SECONDS = 300
@@ -178,15 +179,30 @@ def _migrate(engine: sa.Engine) -> None:
             return
         known = {script.revision for script in scripts.walk_revisions()}
         if current is not None and current not in known:
-            raise WorkspaceTooNew(
-                f"The database {shown(engine.url)} was written by a later Headrace (revision {current}).",
-                expected=f"revision {scripts.get_current_head()} or earlier",
-                todo="Upgrade with 'pip install -U headrace', or open another workspace with --workspace.",
-            )
+            _need_compatible(connection, known, current)
+            return
         _begin_writing(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        connection.execute(compatibility.delete())
+        connection.execute(compatibility.insert().values(id=1, oldest=OLDEST))
         connection.commit()
+
+
+def _need_compatible(connection: sa.Connection, known: set[str], current: str) -> None:
+    """See that this code may work on a shape that a later Headrace made.
+
+    Raises:
+        WorkspaceTooNew: it may not.
+    """
+    says = sa.inspect(connection).has_table(compatibility.name)
+    oldest = connection.execute(sa.select(compatibility.c.oldest)).scalar() if says else None
+    if oldest not in known:
+        raise WorkspaceTooNew(
+            f"The database {shown(connection.engine.url)} was written by a later Headrace (revision {current}).",
+            expected=f"revision {max(known)}, or a later one that lets this Headrace go on",
+            todo="Upgrade with 'pip install -U headrace', or open another workspace with --workspace.",
+        )
 
 
 def shown(url: sa.URL) -> str:

@@ -301,3 +301,31 @@ sessions = Table(
     Column("expires", String, nullable=False),
     Index("sessions_by_person", "person"),
 )
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("about", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("receiver", String, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("document", JSON, nullable=False),
+    Column("created", String, nullable=False),
+    Column("due", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("delivered", String, nullable=False),
+    Column("given_up", String, nullable=False),
+    Column("error", Text, nullable=False),
+    Index("notices_by_due", "delivered", "given_up", "due"),
+    Index("notices_by_time", "created"),
+)
+
+compatibility = Table(
+    "compatibility",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("oldest", String, nullable=False),
+)

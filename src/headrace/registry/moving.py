@@ -20,8 +20,8 @@ from headrace.kernel.records import Copied
 PAGE = 1_000
 Progress = Callable[[int, int], None]
 """How many files are copied, and of how many."""
-LOCAL = (tables.workers, tables.duties)
-"""Who works now: nothing of another place."""
+LOCAL = (tables.workers, tables.duties, tables.compatibility)
+"""Who works now, and on which shape: nothing of another place."""
 
 
 def move_workspace(

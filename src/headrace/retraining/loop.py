@@ -6,6 +6,7 @@ so a turn that was killed is simply made again by the next.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
@@ -14,6 +15,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from headrace.kernel import tables
+from headrace.kernel.callers import ConsumerTraffic
 from headrace.kernel.clock import Clock, from_text, parse_duration
 from headrace.kernel.database import Database
 from headrace.kernel.errors import NotFound
@@ -27,6 +29,7 @@ from headrace.monitoring.windows import Watched, Windows
 from headrace.registry.promotion import POLICY, Promotions
 from headrace.registry.versions import Versions
 from headrace.retraining.policy import due, proof_due, rollout_settings, slow_seconds
+from headrace.retraining.telling import Teller
 from headrace.rollout.rollouts import Rollouts
 from headrace.runtimes.bundle import MONITOR
 from headrace.training.policies import kept_policy
@@ -36,6 +39,7 @@ from headrace.training.runs import Runs
 GRACE = timedelta(seconds=5)
 LOOK = "data: looked at every"
 FOLLOWED = 5
+TRAFFIC_EVERY = timedelta(minutes=10)
 
 
 class Start(Protocol):
@@ -63,6 +67,8 @@ class Rooms(NamedTuple):
     runs: Runs
     start: Start
     prove: Prove
+    teller: Teller
+    traffic: Callable[[], list[ConsumerTraffic]]
 
 
 class Loop:
@@ -78,6 +84,7 @@ class Loop:
         self._references: dict[str, tuple[MonitorReference, Any]] = {}
         self._cron: dict[str, datetime] = {}
         self._looked: dict[str, datetime] = {}
+        self._traffic_at: datetime | None = None
 
     def turn(self) -> None:
         """Make one turn."""
@@ -85,13 +92,16 @@ class Loop:
         fresh = self._rooms.predictions.ingest()
         self._mark(fresh)
         failed: Exception | None = None
+        policies: dict[str, Policy] = {}
         for model in self._rooms.versions.models():
             policy = kept_policy(self._rooms.database, model)
             try:
                 if policy is not None:
+                    policies[model] = policy
                     self._turn_model(model, policy)
             except Exception as error:
                 failed = error
+        self._follow_traffic(policies)
         if failed is not None:
             raise failed
 
@@ -101,6 +111,7 @@ class Loop:
         if watched is not None:
             self._close(watched)
             for alarm in self._rooms.windows.unhandled(model):
+                self._rooms.teller.alarm(alarm, section.owners)
                 self._heed(alarm, section)
             self._follow_rollout(model, section)
         self._on_schedule(model, section)
@@ -225,6 +236,9 @@ class Loop:
 
     def _follow_runs(self, model: str, section: ModelSection) -> None:
         """What became of the policy's own runs: a version that passed its gate is rolled out, any other is left."""
+        for run in self._rooms.runs.list(model, limit=FOLLOWED):
+            if run.created_by == POLICY:
+                self._rooms.teller.failed(run, section.owners, self._clock())
         for run in self._rooms.runs.list(model, limit=FOLLOWED, made=True):
             if run.created_by != POLICY or run.status != "done" or run.version is None:
                 continue
@@ -246,6 +260,7 @@ class Loop:
         if section.require_approval:
             approval = self._rooms.promotions.approvals.ask(version, POLICY, run.reason)
             if not approval.approved_by:
+                self._rooms.teller.waiting(approval, section.owners)
                 return
         live = self._live(version.name)
         if live is None or live > version.number or self._rooms.rollouts.running(version.name):
@@ -266,6 +281,19 @@ class Loop:
         if rollout is not None:
             windows = self._rooms.windows.list(model, rollout.candidate)
             self._rooms.rollouts.advance(rollout, windows, rollout_settings(section))
+        for ended in self._rooms.rollouts.list(model, limit=1):
+            self._rooms.teller.rollout(ended, section.owners, self._clock())
+
+    def _follow_traffic(self, policies: dict[str, Policy]) -> None:
+        """Tell whose latency objective is not kept."""
+        now = self._clock()
+        if self._traffic_at is not None and now - self._traffic_at < TRAFFIC_EVERY:
+            return
+        self._traffic_at = now
+        if any(policy.settings.owners.speed for policy in policies.values()):
+            for traffic in self._rooms.traffic():
+                if traffic.model in policies:
+                    self._rooms.teller.slow(traffic, policies[traffic.model].settings.owners, now)
 
 
 def _seen(schema: Schema, section: ModelSection) -> Schema:

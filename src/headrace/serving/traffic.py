@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from headrace.kernel.records import ConsumerTraffic, KeyRecord, ScoringCounts
+from headrace.kernel.callers import ConsumerTraffic, KeyRecord, ScoringCounts
 from headrace.serving.counters import Series, merged
 from headrace.serving.snapshots import KEPT_SECONDS, read_told
 

@@ -1,19 +1,24 @@
-"""The verbs about those who call: applications with their keys, people with their accounts and sessions."""
+"""The verbs about people and applications: their keys, accounts and sessions, and what they are told."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
 
+from msgspec import structs
+
 from headrace import settings
 from headrace.audit.signing import PublicKey
-from headrace.kernel.errors import InvalidInput
-from headrace.kernel.records import KeyRecord, Person
+from headrace.kernel.callers import KeyRecord, Notice, Person
+from headrace.kernel.errors import InvalidInput, Unavailable
+from headrace.kernel.identifiers import new_id
+from headrace.notices.mail import Undelivered
+from headrace.notices.receivers import one_receiver
 from headrace.workspace.wiring import Rooms
 
 
 class Callers(Rooms):
-    """Who may call, sign in and change things."""
+    """Who may call, sign in and change things, and who is told."""
 
     def create_key(
         self, consumer: str, scopes: Iterable[str] = ("predict",), *, p99: str | None = None, quota: float | None = None
@@ -65,6 +70,39 @@ class Callers(Rooms):
     def end_person(self, name: str) -> Person:
         """End an account and its sessions."""
         return self.people_store.end(name, settings.who())
+
+    def notices(self, model: str | None = None, limit: int = 50) -> list[Notice]:
+        """What owners were told, and what became of it; the newest first."""
+        return self.outbox.list(model, limit)
+
+    def test_notice(self, receiver: str) -> Notice:
+        """Tell somebody something now, to see whether it arrives.
+
+        Raises:
+            InvalidInput: it is neither a mail address nor a URL.
+            Unavailable: it did not arrive; the reason says why.
+        """
+        to = one_receiver(receiver)
+        now = self.clock()
+        notice = Notice(
+            id=new_id(),
+            about="test",
+            model="",
+            kind=to.kind,
+            receiver=to.address,
+            subject="[headrace] a test",
+            text=f"{settings.who()} tried whether notices arrive. They do.",
+            document={"type": "test"},
+            created=now,
+            due=now,
+        )
+        try:
+            self.postman().bring(notice)
+        except Undelivered as error:
+            raise Unavailable(
+                f"Nothing arrived at {to.address}: {error}.", todo="See HEADRACE_SMTP, and 'headrace notices --help'."
+            ) from error
+        return structs.replace(notice, attempts=1, delivered=now)
 
     def sign_in(self, name: str, password: str, address: str = "") -> tuple[Person, str, datetime]:
         """Open a session: the person, its token and when it ends.

@@ -19,6 +19,7 @@ from headrace.data.differences import TableDifference
 from headrace.data.frames import columns_of, storable, to_polars
 from headrace.data.inference import infer_schema
 from headrace.data.validation import conform, refuse_infinite
+from headrace.kernel.callers import ScoringCounts
 from headrace.kernel.clock import parse_duration, utc_now
 from headrace.kernel.database import open_database
 from headrace.kernel.errors import rebuilt
@@ -31,7 +32,6 @@ from headrace.kernel.records import (
     AuditEntry,
     AuditReport,
     Certificate,
-    ConsumerTraffic,
     Copied,
     Forgotten,
     Freed,
@@ -40,7 +40,6 @@ from headrace.kernel.records import (
     Hold,
     Proof,
     Run,
-    ScoringCounts,
     Version,
 )
 from headrace.monitoring.erasing import expire, forget
@@ -57,7 +56,7 @@ from headrace.retraining.lineage import lineage_graph
 from headrace.retraining.showing import evidence
 from headrace.retraining.status import loop_progress, loop_status
 from headrace.serving.decoding import RowDecoder
-from headrace.serving.traffic import consumer_traffic, scoring_counts
+from headrace.serving.traffic import scoring_counts
 from headrace.training.assessing import assess
 from headrace.training.collecting import OLD
 from headrace.training.comparison import Difference, compare_runs
@@ -245,6 +244,11 @@ class Workspace(Callers):
             **loop_status(self.loop_rooms(), model),
             "consumers": [msgspec.to_builtins(one) for one in self.consumers() if one.model == model],
             "scoring": msgspec.to_builtins(self.scoring()),
+            "untold": [
+                {"kind": one.kind, "subject": one.subject, "error": one.error, "given_up": one.given_up is not None}
+                for one in self.notices(model)
+                if one.error
+            ],
         }
 
     def progress(self, model: str) -> dict[str, Any]:
@@ -351,16 +355,9 @@ class Workspace(Callers):
         keep = {model: parse_duration(p.settings.capture.keep if p else KEPT) for model, p in policies.items()}
         return expire(self.tables, self.audit_log, self.clock, keep)
 
-    def consumers(self) -> list[ConsumerTraffic]:
-        """What each consumer asked of each model within a day, and its latency against its objective."""
-        return consumer_traffic(self._scorers(), self.keys())
-
     def scoring(self) -> ScoringCounts:
         """How many scoring processes answer, and what they captured and dropped within a day."""
-        return scoring_counts(self._scorers())
-
-    def _scorers(self) -> Path:
-        return self.places.objects.gather(self.places.scorers, exactly=False)
+        return scoring_counts(self.scorer_files())
 
     def runs(self, model: str | None = None, limit: int = 50, words: str = "") -> list[Run]:
         """The newest runs, those that know each of the `words`."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,24 +20,27 @@ from headrace.access.sessions import Sessions
 from headrace.audit.log import AuditLog
 from headrace.audit.signing import open_signer
 from headrace.data.snapshots import Snapshots
+from headrace.kernel.callers import ConsumerTraffic
 from headrace.kernel.clock import Clock
 from headrace.kernel.database import open_database
 from headrace.kernel.errors import NotTrusted, RunFailed, Unavailable, rebuilt
 from headrace.kernel.places import Places, agreed
-from headrace.kernel.records import (
-    Run,
-    Version,
-)
+from headrace.kernel.records import Run, Version
 from headrace.monitoring.predictions import Tables
 from headrace.monitoring.reference import build_reference
 from headrace.monitoring.windows import Windows
+from headrace.notices.delivering import Postman
+from headrace.notices.mail import mail_server
+from headrace.notices.outbox import Outbox
 from headrace.registry.approvals import Approvals
 from headrace.registry.forms import installed_forms
 from headrace.registry.promotion import Promotions
 from headrace.registry.versions import Versions
 from headrace.retraining.loop import Loop
 from headrace.retraining.loop import Rooms as LoopRooms
+from headrace.retraining.telling import Teller
 from headrace.rollout.rollouts import Rollouts
+from headrace.serving.traffic import consumer_traffic
 from headrace.training.collecting import Collector
 from headrace.training.leases import Leases
 from headrace.training.openlineage import OpenLineage
@@ -75,6 +79,7 @@ class Rooms:
         self.people_store = People(self.database, self.audit_log, clock)
         self.session_store = Sessions(self.database, self.audit_log, clock, self.people_store)
         self.attempts = Attempts(time.monotonic)
+        self.outbox = Outbox(self.database, clock)
         self.collector = Collector(places, self.audit_log, self.snapshots, clock)
         self.leases = Leases(self.database, clock)
 
@@ -110,7 +115,26 @@ class Rooms:
             self.run_store,
             self.starter.again,
             lambda version, reason, who: self.starter.prove(version, {"version": version.reference}, who, reason),
+            Teller(self.outbox, settings.read(settings.CONSOLE_URL)),
+            self.consumers,
         )
+
+    def postman(self) -> Postman:
+        """What brings notices, by the settings.
+
+        Raises:
+            InvalidInput: the mail server cannot be one.
+        """
+        server = mail_server(settings.read(settings.SMTP))
+        return Postman(server, settings.read(settings.WEBHOOK_SECRET), self.clock)
+
+    def consumers(self) -> list[ConsumerTraffic]:
+        """What each consumer asked of each model within a day, and its latency against its objective."""
+        return consumer_traffic(self.scorer_files(), self.key_store.list())
+
+    def scorer_files(self) -> Path:
+        """The folder of what the scoring processes count."""
+        return self.places.objects.gather(self.places.scorers, exactly=False)
 
     def loop(self) -> Loop:
         """The loop of this workspace, for a worker."""

@@ -1,13 +1,21 @@
 """The migrations give the shape that tables.py describes; reads are of one moment; writes are whole or not at all."""
 
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from headrace.kernel import tables
+from headrace.kernel import migrations, tables
 from headrace.kernel.database import open_database
 from headrace.kernel.errors import WorkspaceTooNew
+from headrace.kernel.migrations import OLDEST
+
+LATER = ("proofs", "holds", "approvals", "version_metrics", "people", "sessions", "notices", "compatibility")
 
 
 @pytest.fixture
@@ -42,12 +50,47 @@ def test_a_write_that_fails_leaves_nothing(database):
         assert reader.execute(sa.select(tables.generation)).all() == []
 
 
-def test_opening_twice_changes_nothing_and_a_later_one_is_refused(tmp_path, database):
+def test_opening_twice_changes_nothing(tmp_path, database):
     open_database(f"sqlite:///{tmp_path}/headrace.db").close()
+    with database.read() as connection:
+        assert connection.execute(sa.select(tables.compatibility)).all() == [(1, OLDEST)]
+
+
+@pytest.mark.parametrize("oldest", ["9999", "", None])
+def test_a_shape_on_which_this_code_may_not_work_is_refused(tmp_path, database, oldest):
     with database.write() as writer:
         writer.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        if oldest is None:
+            writer.execute(sa.text("DROP TABLE compatibility"))
+        else:
+            writer.execute(tables.compatibility.update().values(oldest=oldest))
     with pytest.raises(WorkspaceTooNew, match="later Headrace"):
         open_database(f"sqlite:///{tmp_path}/headrace.db")
+
+
+def test_steps_only_add(tmp_path):
+    """Since the first release that may work beside a later one."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    revisions = [s.revision for s in reversed(list(ScriptDirectory.from_config(config).walk_revisions()))]
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/steps.db")
+    before: dict[str, dict[str, dict]] = {}
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        for revision in revisions[revisions.index(OLDEST) :]:
+            command.upgrade(config, revision)
+            connection.commit()
+            found = sa.inspect(connection)
+            now = {name: {c["name"]: c for c in found.get_columns(name)} for name in found.get_table_names()}
+            for table, columns in before.items():
+                for name, column in columns.items():
+                    same = ("type", "nullable")
+                    assert [str(now[table][name][k]) for k in same] == [str(column[k]) for k in same], (table, name)
+                for name in now[table].keys() - columns.keys():
+                    added = now[table][name]
+                    assert added["nullable"] or added["default"] is not None, (table, name)
+            before = now
+    engine.dispose()
 
 
 def test_a_workspace_of_an_earlier_release_opens(tmp_path):
@@ -63,7 +106,7 @@ def test_a_workspace_of_an_earlier_release_opens(tmp_path):
     ws.promote("late@1")
     version = ws.version("late@1")
     with ws.database.write() as connection:
-        for table in ("proofs", "holds", "approvals", "version_metrics"):
+        for table in LATER:
             connection.execute(sa.text(f"DROP TABLE {table}"))
         for index in ("versions_by_time", "runs_by_model"):
             connection.execute(sa.text(f"DROP INDEX {index}"))

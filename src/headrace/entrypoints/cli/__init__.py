@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "console": ("console:console", "Serve", "Start the console and the management API."),
     "outcomes": ("loop:outcomes", "Watch", "Record what became of predictions."),
     "status": ("loop:status", "Watch", "The loop of a model as it stands."),
+    "notices": ("notices:notices", "Watch", "What owners were told, by mail and webhook, and whether it arrived."),
     "trace": ("loop:trace", "Watch", "Everything behind one prediction."),
     "audit": ("loop:audit", "Watch", "The audit log; --verify walks the chain."),
     "forget": ("keeping:forget", "Keep", "Erase a person's captured rows."),

@@ -8,8 +8,8 @@ import click
 import msgspec
 
 from headrace.entrypoints.cli.verb import Call, err, out, table, verb
+from headrace.kernel.callers import KeyRecord
 from headrace.kernel.errors import InvalidInput
-from headrace.kernel.records import KeyRecord
 
 
 @click.group()

@@ -53,6 +53,9 @@ def _show_status(it: dict) -> None:
         out.print(f"  rollout to @{rollout['candidate']}: {rollout['status']}, {rollout['share']:g} %; {last['why']}")
     for consumer in it["consumers"]:
         out.print(f"  {consumer_line(consumer)}", markup=False)
+    for notice in it["untold"][:3]:
+        given = "given up" if notice["given_up"] else "did not arrive yet"
+        out.print(f"  {notice['kind']} {notice['subject']!r} {given}: {notice['error']}", markup=False)
     for run in it["runs"]:
         out.print(f"  run {run['id']} {run['status']}: {run['reason']}", markup=False)
 

@@ -9,8 +9,8 @@ import msgspec
 
 from headrace.access.roles import ROLES
 from headrace.entrypoints.cli.verb import Call, err, out, table, verb
+from headrace.kernel.callers import Person
 from headrace.kernel.errors import InvalidInput
-from headrace.kernel.records import Person
 
 ROLE = click.Choice(list(ROLES))
 

@@ -20,8 +20,8 @@ from headrace.entrypoints.http.api import refusal
 from headrace.entrypoints.http.callers import CALLER, COOKIE, Caller, check_role, of_key, of_person
 from headrace.entrypoints.scoring.listening import LOOPBACK
 from headrace.entrypoints.scoring.polling import read_routes
+from headrace.kernel.callers import Person
 from headrace.kernel.errors import HeadraceError, KeyNeeded, Refused, StorageUnavailable
-from headrace.kernel.records import Person
 from headrace.kernel.routes import Key
 from headrace.serving.guard import Asked, Guard, shown_key
 from headrace.workspace import Workspace

@@ -19,9 +19,9 @@ from headrace.entrypoints.console.oidc import Provider
 from headrace.entrypoints.console.pages import Drawing
 from headrace.entrypoints.http.callers import COOKIE
 from headrace.entrypoints.outcomes import status_of
+from headrace.kernel.callers import Person
 from headrace.kernel.errors import HeadraceError, InvalidInput
 from headrace.kernel.places import agreed
-from headrace.kernel.records import Person
 from headrace.serving.secret import open_secret
 from headrace.workspace import Workspace
 

@@ -241,6 +241,7 @@ VERBS: list[tuple[str, str, Asked, Verb]] = [
     ("POST", "/api/forget", "admin", _forget),
     ("GET", "/api/audit", "admin", _audit),
     ("GET", "/api/consumers", "any", lambda ws, _r, _d: ws.consumers()),
+    ("GET", "/api/notices", "admin", lambda ws, r, _: ws.notices(r.query_params.get("model"))),
     ("GET", "/api/keys", "admin", lambda ws, _r, _d: ws.keys()),
     ("POST", "/api/keys", "admin", _create_key),
     ("POST", "/api/keys/{id}/revoke", "admin", lambda ws, r, _: ws.revoke_key(r.path_params["id"])),

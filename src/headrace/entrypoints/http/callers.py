@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from headrace.access.roles import ROLES
+from headrace.kernel.callers import Person
 from headrace.kernel.errors import KeyNeeded, Refused
-from headrace.kernel.records import Person
 from headrace.kernel.routes import Key, allows
 
 CALLER = "headrace.caller"

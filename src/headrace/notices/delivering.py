@@ -1,0 +1,46 @@
+"""Delivering what is due."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from headrace.kernel.callers import Notice
+from headrace.kernel.clock import Clock
+from headrace.notices.mail import MailServer, Undelivered, send_mail
+from headrace.notices.outbox import Outbox
+from headrace.notices.webhooks import post
+
+
+class Postman(NamedTuple):
+    """What brings notices: a mail server, if there is one, and the secret that signs webhooks."""
+
+    mail: MailServer | None
+    secret: str
+    clock: Clock
+
+    def bring(self, notice: Notice) -> None:
+        """Deliver one notice.
+
+        Raises:
+            Undelivered: it did not arrive.
+        """
+        if notice.kind == "webhook":
+            post(self.secret, notice, self.clock())
+        elif self.mail is None:
+            raise Undelivered("no mail server is set: HEADRACE_SMTP")
+        else:
+            send_mail(self.mail, notice)
+
+
+def deliver(outbox: Outbox, postman: Postman) -> int:
+    """Deliver what is due; one that does not arrive holds up no other. Gives how many arrived."""
+    arrived = 0
+    for notice in outbox.due():
+        try:
+            postman.bring(notice)
+        except Undelivered as error:
+            outbox.failed(notice, str(error), error.final)
+        else:
+            outbox.delivered(notice)
+            arrived += 1
+    return arrived
