@@ -257,3 +257,11 @@ def test_a_changed_dataset_starts_a_run(ws, project, monkeypatch):
     run = ws.run_store.get(ws.version("m@2").lineage.run)
     assert run.reason == "data: looked at every 1s" and run.created_by == "policy"
     assert rows_of(ws)[1].height == 300
+
+
+def test_a_column_that_may_never_be_used_is_not(ws, project):
+    frame().write_parquet(project.folder / "rows.parquet")
+    with pytest.raises(InvalidProject, match=r"model:train uses 'x', which never of \[dataset.rows\] names"):
+        ws.run(project=project('source = "rows.parquet"\nnever = ["x"]'))
+    assert ws.models() == [] or ws.versions("m") == []
+    assert ws.run(project=project('source = "rows.parquet"\nnever = ["colour"]')).number == 1

@@ -21,7 +21,9 @@ def shown(ws, tmp_path):
     project.mkdir()
     toml = (EXAMPLES / "starter" / "headrace.toml").read_text()
     (project / "headrace.toml").write_text(
-        toml.replace("seed    = 1\n", f"seed    = 1\n{OWNED.replace('slices = ', 'slices  = ')}")
+        toml.replace('load = "churn:load"\n', 'load = "churn:load"\nnever = ["colour"]\n').replace(
+            "seed    = 1\n", f"seed    = 1\n{OWNED.replace('slices = ', 'slices  = ')}"
+        )
     )
     (project / "churn.py").write_text((EXAMPLES / "starter" / "churn.py").read_text())
     ws.run(project=project)
@@ -74,6 +76,10 @@ def test_the_test_score_has_28_rows_and_grows_with_what_is_done(shown):
     why = {test["id"]: (test["points"], test["why"]) for test in before["tests"]}
     assert why["I1"] == (0, "missing: headrace prove churn@1")
     assert all(points or reason.startswith(("missing", "not")) for points, reason in why.values())
+    assert why["D2"][0] == 1 and "3 columns" in why["D2"][1]
+    assert "linear 0." in why["M5"][1] and why["D4"] == (1, "colour may not be used; a model that uses it is refused")
+    card = shown.evidence("churn@1")["model-card.md"]
+    assert "### Beside simpler models" in card and "| calls | " in card.split("### What its columns bring")[1]
     shown.prove("churn@1", same_environment=True)
     after = json.loads(shown.evidence("churn@1")["ml-test-score.json"])
     assert {t["id"]: t["points"] for t in after["tests"]}["I1"] == 1

@@ -36,14 +36,30 @@ class Slice(Record, frozen=True, kw_only=True):
     metrics: dict[str, Metric]
 
 
+class Gain(Record, frozen=True, kw_only=True):
+    """What a column brings: by how much the loss of a row grows, on average, where the column's values are shuffled."""
+
+    column: str
+    value: float
+    low: float
+    high: float
+
+
 class Evaluation(Record, frozen=True, kw_only=True):
-    """What a fitted object is worth on rows that it has not seen."""
+    """What a fitted object is worth on rows that it has not seen.
+
+    `baselines` are what a constant and a linear model reach there, in the task's first metric; `gains` what each column
+    brings; `unweighed` says why one of them is not known.
+    """
 
     metrics: dict[str, Metric]
     slices: tuple[Slice, ...] = ()
     rows: int
     start: str = ""
     end: str = ""
+    baselines: dict[str, Metric] = {}
+    gains: tuple[Gain, ...] = ()
+    unweighed: str = ""
 
 
 class Check(Record, frozen=True, kw_only=True):
@@ -122,6 +138,9 @@ class Version(Record, frozen=True, kw_only=True):
     schema: Schema
     metrics: dict[str, Metric]
     slices: tuple[Slice, ...] = ()
+    baselines: dict[str, Metric] = {}
+    gains: tuple[Gain, ...] = ()
+    unweighed: str = ""
     gate: GateResult | None = None
     certificate: Certificate | None = None
     lineage: Lineage

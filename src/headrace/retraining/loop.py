@@ -35,6 +35,7 @@ from headrace.runtimes.bundle import MONITOR
 from headrace.training.policies import kept_policy
 from headrace.training.project import ModelSection, Policy
 from headrace.training.runs import Runs
+from headrace.training.version_diff import packages_changed
 
 GRACE = timedelta(seconds=5)
 LOOK = "data: looked at every"
@@ -85,6 +86,7 @@ class Loop:
         self._cron: dict[str, datetime] = {}
         self._looked: dict[str, datetime] = {}
         self._traffic_at: datetime | None = None
+        self._compared: set[str] = set()
 
     def turn(self) -> None:
         """Make one turn."""
@@ -243,8 +245,19 @@ class Loop:
             if run.created_by != POLICY or run.status != "done" or run.version is None:
                 continue
             version = self._rooms.versions.get(f"{model}@{run.version}")
+            self._compare(version, section)
             if self._untried(version, run):
                 self._roll_out(version, run, section)
+
+    def _compare(self, version: Version, section: ModelSection) -> None:
+        """Tell of packages that are others than those of the version before, once."""
+        if version.reference in self._compared or not section.owners.accuracy:
+            return
+        self._compared.add(version.reference)
+        earlier = self._rooms.versions.list(version.name, limit=1, before=version.number)
+        if earlier:
+            folders = [self._rooms.versions.folder(one) for one in (earlier[0], version)]
+            self._rooms.teller.packages(version, earlier[0], packages_changed(*folders), section.owners)
 
     def _untried(self, version: Version, run: Run) -> bool:
         gate_passed = version.gate is None or version.gate.passed

@@ -9,11 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from headrace.kernel.records import Promotion, Proof, Record, Rollout, Version, Window
+from scipy.stats import spearmanr
+
+from headrace.kernel.records import Promotion, Proof, Record, Rollout, Run, Version, Window
+from headrace.notices.receivers import receivers
+from headrace.training.metrics import HIGHER_IS_BETTER
 from headrace.training.project import Policy
 
 SECTIONS = {"D": "data and features", "M": "model development", "I": "infrastructure", "Mo": "monitoring"}
 Found = tuple[float, str]
+FEWEST_RELEASES = 3
+AGREEMENT = 0.5
+
+
+class Release(NamedTuple):
+    """A version that answered: its first metric on held-out rows, and its mean loss on rows whose truth is known."""
+
+    metric: str
+    offline: float
+    online: float
 
 
 class Facts(NamedTuple):
@@ -27,6 +41,8 @@ class Facts(NamedTuple):
     windows: list[Window]
     promotions: list[Promotion]
     monitored: bool
+    releases: list[Release]
+    run: Run | None
 
 
 class Row(Record, frozen=True, kw_only=True):
@@ -153,19 +169,71 @@ def _schema(f: Facts) -> Found:
     return 1.0, f"{len(f.version.schema.features)} columns, inferred and held against every request"
 
 
+def _beneficial(f: Facts) -> Found:
+    if not f.version.gains:
+        return 0.0, "missing: the gain of each column, which a run measures"
+    idle = [gain.column for gain in f.version.gains if gain.low <= 0]
+    if idle:
+        return 0.0, f"not: nothing that can be told from chance comes of {', '.join(idle)}"
+    least = f.version.gains[-1]
+    return 1.0, f"{len(f.version.gains)} columns; the least, {least.column}, brings {least.value:.3g} of loss a row"
+
+
+def _allowed(f: Facts) -> Found:
+    never = f.policy.dataset.never if f.policy else ()
+    if not never:
+        return 0.0, "missing: never = [...] in [dataset.NAME], the columns that may not be used"
+    return 1.0, f"{', '.join(never)} may not be used; a model that uses it is refused"
+
+
+def _quick(f: Facts) -> Found:
+    mine = [p.time for p in f.promotions if p.number == f.version.number]
+    if not mine or f.run is None:
+        return 0.0, "missing: it was not made live after a run"
+    hours = (min(mine) - f.run.created).total_seconds() / 3600
+    return 0.5, f"{hours:.1f} hours from the run to serving; the time from commit to run is not known"
+
+
+def _simpler(f: Facts) -> Found:
+    if "linear" not in f.version.baselines or not f.version.metrics:
+        return 0.0, f"missing: a constant and a linear model beside it {f.version.unweighed}".strip()
+    name, ours = next(iter(f.version.metrics.items()))
+    linear, constant = f.version.baselines["linear"], f.version.baselines["constant"]
+    better = ours.low > linear.value if HIGHER_IS_BETTER.get(name, True) else ours.high < linear.value
+    said = f"{name} {ours.value:.4f}; linear {linear.value:.4f}, constant {constant.value:.4f}"
+    return (1.0, said) if better else (0.0, f"not: a linear model does as well: {said}")
+
+
+def _online(f: Facts) -> Found:
+    same = [one for one in f.releases if one.metric == f.releases[0].metric]
+    if len(same) < FEWEST_RELEASES:
+        return 0.0, f"missing: {FEWEST_RELEASES} versions whose outcomes are known; there are {len(same)}"
+    sign = -1 if HIGHER_IS_BETTER.get(same[0].metric, True) else 1
+    found = float(spearmanr([sign * one.offline for one in same], [one.online for one in same]).statistic)
+    said = f"over {len(same)} versions the order by {same[0].metric} and the order by online loss agree to {found:.2f}"
+    return (1.0, said) if found >= AGREEMENT else (0.0, f"not: {said}")
+
+
+def _told(f: Facts) -> Found:
+    owner = f.policy.settings.owners.accuracy if f.policy else ""
+    if not receivers(owner):
+        return 0.0, "missing: an address in owners.accuracy, to be told of packages that changed"
+    return 0.5, "a retraining on other packages is told to the owner of accuracy; upstream tables are not watched"
+
+
 TABLE: tuple[tuple[str, str, Callable[[Facts], Found]], ...] = (
     ("D1", "feature expectations are captured in a schema", _schema),
-    ("D2", "all features are beneficial", _missing("the gain of each column with its interval")),
+    ("D2", "all features are beneficial", _beneficial),
     ("D3", "no feature's cost is too much", _missing("a judgement of cost against gain")),
-    ("D4", "features adhere to meta-level requirements", _missing("a list of columns that may not be used")),
+    ("D4", "features adhere to meta-level requirements", _allowed),
     ("D5", "the pipeline has privacy controls", _privacy),
-    ("D6", "new features can be added quickly", _missing("a statement of the time from commit to serving")),
+    ("D6", "new features can be added quickly", _quick),
     ("D7", "all input feature code is tested", _missing("tests of the project's functions and their coverage")),
     ("M1", "every model specification is reviewed and checked in", _reviewed),
-    ("M2", "offline metrics correlate with online ones", _missing("several releases to compare")),
+    ("M2", "offline metrics correlate with online ones", _online),
     ("M3", "all hyperparameters have been tuned", _tuned),
     ("M4", "the impact of staleness is known", _missing("a backtest by age")),
-    ("M5", "a simpler model is not better", _missing("a constant and a linear baseline")),
+    ("M5", "a simpler model is not better", _simpler),
     ("M6", "quality is sufficient on all important slices", _slices),
     ("M7", "tested for considerations of inclusion", _missing("declared attributes, and somebody's word")),
     ("I1", "training is reproducible", _reproducible),
@@ -175,7 +243,7 @@ TABLE: tuple[tuple[str, str, Callable[[Facts], Found]], ...] = (
     ("I5", "one example can be followed step by step", lambda _f: (1.0, "headrace trace ID --replay")),
     ("I6", "canary before production", _canary),
     ("I7", "quick, safe rollback", _rollback),
-    ("Mo1", "dependency changes notify", _missing("somebody who is told when a package of the lock changes")),
+    ("Mo1", "dependency changes notify", _told),
     ("Mo2", "data invariants hold in training and serving inputs", _invariants),
     ("Mo3", "training and serving features are the same", _same),
     ("Mo4", "models are not too stale", _stale),

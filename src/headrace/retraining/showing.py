@@ -8,7 +8,7 @@ import msgspec
 
 from headrace.audit.signing import Signer
 from headrace.kernel.errors import NotFound
-from headrace.kernel.records import Run, Version
+from headrace.kernel.records import Run, Version, Window
 from headrace.registry.environment import Environment
 from headrace.registry.evidence.bom import ml_bom
 from headrace.registry.evidence.card import model_card
@@ -17,7 +17,7 @@ from headrace.registry.evidence.provenance import provenance
 from headrace.registry.measuring import bundle_size, row_seconds
 from headrace.registry.signatures import envelope
 from headrace.retraining.loop import Rooms
-from headrace.retraining.ml_test_score import Facts, as_markdown, ml_test_score
+from headrace.retraining.ml_test_score import Facts, Release, as_markdown, ml_test_score
 from headrace.runtimes.bundle import MANIFEST, MONITOR, Manifest
 from headrace.training.policies import kept_policy
 from headrace.training.project import Policy
@@ -48,7 +48,14 @@ def evidence(rooms: Rooms, proofs: Proofs, signer: Signer, reference: str) -> di
         "ml-test-score.json": _json(score),
         "ml-test-score.md": as_markdown(version.reference, score),
         "hand-off.md": hand_off(version, purpose, owners, bundle_size(folder), latency, _earlier(rooms, version)),
-        "metrics.json": _json({"metrics": version.metrics, "slices": version.slices}),
+        "metrics.json": _json(
+            {
+                "metrics": version.metrics,
+                "baselines": version.baselines,
+                "gains": version.gains,
+                "slices": version.slices,
+            }
+        ),
         "gate.json": _json(version.gate),
         "certificate.json": _json(version.certificate),
         "proofs.json": _json(proofs.list(version.name, version.number)),
@@ -71,16 +78,31 @@ def owners_of(policy: Policy | None) -> dict[str, str]:
 
 def _facts(rooms: Rooms, proofs: Proofs, version: Version, policy: Policy | None) -> Facts:
     run = _run(rooms, version)
+    windows = rooms.windows.list(version.name)
     return Facts(
         version=version,
         policy=policy,
         trials=len(rooms.runs.list(version.name, parent=run.id, limit=200)) if run else 0,
         proofs=proofs.list(version.name, version.number),
         rollouts=rooms.rollouts.list(version.name, limit=50),
-        windows=[window for window in rooms.windows.list(version.name) if window.number == version.number],
+        windows=[window for window in windows if window.number == version.number],
+        releases=_releases(rooms.versions.list(version.name), windows),
+        run=run,
         promotions=rooms.promotions.history(version.name),
         monitored=(rooms.versions.folder(version) / MONITOR).exists(),
     )
+
+
+def _releases(versions: list[Version], windows: list[Window]) -> list[Release]:
+    """What each version promised and what it kept, of those whose outcomes are known."""
+    found = []
+    for version in versions:
+        lost = [window.findings["harm"].get("loss") for window in windows if window.number == version.number]
+        known = [loss for loss in lost if loss is not None]
+        if version.metrics and known:
+            name, metric = next(iter(version.metrics.items()))
+            found.append(Release(name, metric.value, sum(known) / len(known)))
+    return found
 
 
 def _run(rooms: Rooms, version: Version) -> Run | None:

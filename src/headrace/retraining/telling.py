@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from headrace.kernel.callers import ConsumerTraffic
-from headrace.kernel.records import Alarm, Approval, Rollout, Run
+from headrace.kernel.records import Alarm, Approval, Rollout, Run, Version
 from headrace.notices.outbox import Outbox
 from headrace.training.project import OwnersSection
 
@@ -67,6 +67,15 @@ class Teller:
         document = {"type": "run.failed", "model": run.model, "run": run.id, "kind": run.kind, "error": error}
         subject = f"{run.model}: a {'proof' if run.kind == 'prove' else 'retraining'} failed"
         self._tell(run.id, run.model, (owners.accuracy,), subject, text, document)
+
+    def packages(self, version: Version, before: Version, changed: list[str], owners: OwnersSection) -> None:
+        """A version that the policy made with other packages than the one before it."""
+        if not changed:
+            return
+        subject = f"{version.reference} was made with other packages"
+        text = f"Than {before.reference}:\n" + "\n".join(changed)
+        document = {"type": "packages.changed", "model": version.name, "version": version.number, "changed": changed}
+        self._tell(f"packages {version.reference}", version.name, (owners.accuracy,), subject, text, document)
 
     def waiting(self, approval: Approval, owners: OwnersSection) -> None:
         """A version that the policy made and that waits for a person."""

@@ -31,7 +31,7 @@ class JoinSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True
 class DatasetSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[dataset.NAME]``: its rows come from one of `load` (``module:function``, which returns a frame or paths),
     `source` (files, folders, globs, Delta tables, prefixes of object storage), `sql` on a `database`, or `base`,
-    another dataset, to which the tables of `join` are added."""
+    another dataset, to which the tables of `join` are added. No model may use the columns in `never`."""
 
     load: Function | None = None
     source: str | tuple[str, ...] = ()
@@ -42,6 +42,7 @@ class DatasetSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     key: tuple[str, ...] = ()
     time: str | None = None
     expect: Expectations | None = None
+    never: tuple[str, ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:

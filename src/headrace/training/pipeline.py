@@ -35,9 +35,10 @@ from headrace.training.functions import LoadRequest, Trained, TrainRequest
 from headrace.training.gate import check_gate
 from headrace.training.openlineage import OpenLineage
 from headrace.training.processes import Place, call_step
-from headrace.training.project import CaptureSection
+from headrace.training.project import CaptureSection, ModelSection
 from headrace.training.proofs import Proofs
 from headrace.training.runs import Asked, Runs
+from headrace.training.weighing import weighed
 
 EXAMPLE_ROWS = 20_000
 Profile = Callable[[ReferenceScorer, pl.DataFrame, pl.DataFrame, Answers, Asked], bytes]
@@ -104,6 +105,23 @@ def _check_hidden(schema: Schema, model: str, capture: CaptureSection) -> None:
         )
 
 
+def _check_never(features: list[str], asked: Asked) -> None:
+    """See that the model uses no column that it may not.
+
+    Raises:
+        InvalidProject: it does.
+    """
+    used = [name for name in features if name in asked.policy.dataset.never]
+    if used:
+        settings = asked.policy.settings
+        raise InvalidProject(
+            f"{settings.train} uses {', '.join(map(repr, used))}, which never of [dataset.{settings.dataset}] names.",
+            field="never",
+            expected="a model of other columns",
+            todo="Drop the columns in the function, or from never in headrace.toml.",
+        )
+
+
 def train(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any]) -> dict[str, Any]:
     """Train by the project's function on the rows that are not held out."""
     folder = _folder(rooms, run)
@@ -114,6 +132,7 @@ def train(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any]) -> dict[st
     params = {**settings.params, **asked.params}
     request = TrainRequest(settings.train, taken.schema, params, settings.seed, settings.target)
     trained = _call(rooms, folder, "train", request, asked)
+    _check_never(trained["features"], asked)
     trained["fitted"] = digest_file(folder / "fitted.pkl")
     (folder / "train.arrow").unlink(missing_ok=True)
     return {"trained": trained, "note": f"{training.height:,} rows, {len(trained['features'])} features"}
@@ -141,7 +160,7 @@ def register(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any]) -> dict
     """Make the version: bundle, golden rows, certificate."""
     folder = _folder(rooms, run)
     taken = _snapshot(rooms, folder, made)
-    training, _ = _parts(rooms, taken, asked)
+    training, test = _parts(rooms, taken, asked)
     scorer = _scorer(folder, taken, made)
     record = rooms.runs.get(run)
     example = conform(training.tail(EXAMPLE_ROWS), scorer.schema)
@@ -165,7 +184,7 @@ def register(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any]) -> dict
                 project=asked.project,
             ),
             environment=record_environment({"OMP_NUM_THREADS": str(settings.threads)}, made["trained"]["needed"]),
-            evaluation=record.evaluation,
+            evaluation=_weighed(record.evaluation, scorer, (training, test), settings),
             gate=record.gate,
             monitor=(folder / "monitor.json").read_bytes(),
             code=_code(rooms, asked),
@@ -174,6 +193,12 @@ def register(rooms: Rooms, run: str, asked: Asked, made: dict[str, Any]) -> dict
     )
     rooms.runs.update(run, version=version.number)
     return {"version": version.reference, "note": f"{version.reference}, {_certified(version)}"}
+
+
+def _weighed(
+    found: Evaluation | None, scorer: ReferenceScorer, parts: tuple[pl.DataFrame, pl.DataFrame], settings: ModelSection
+) -> Evaluation | None:
+    return None if found is None else weighed(found, scorer, *parts, settings.target, settings.seed or 0)
 
 
 def _certified(version: Version) -> str:

@@ -82,6 +82,13 @@ def _environment(before: Environment, after: Environment) -> list[Difference]:
     return rows + [line(f"package {name}", ours.get(name, ""), theirs.get(name, "")) for name in names]
 
 
+def packages_changed(before: Path, after: Path) -> list[str]:
+    """In words, which packages that training needed are others in the bundle `after` than in `before`."""
+    rows = _environment(_read_environment(before), _read_environment(after))
+    changed = [row for row in rows if row.name.startswith(("package ", "python")) and row.before != row.after]
+    return [f"{row.name.removeprefix('package ')} {row.before or 'none'} -> {row.after or 'none'}" for row in changed]
+
+
 def _packages(environment: Environment) -> dict[str, str]:
     known = environment.packages
     return {name: known[name].version for name in environment.needed or known if name in known}

@@ -14,6 +14,8 @@ from headrace.data.frames import read_file
 from headrace.entrypoints.cli.verb import Call, metric_text, out, table, verb
 from headrace.kernel.errors import InvalidInput
 
+MOST_GAINS = 15
+
 
 @click.command()
 @verb
@@ -71,7 +73,14 @@ def _show(version: Any) -> None:
         f"run {lineage.run}  snapshot {lineage.snapshot[:16]}  code {lineage.code[:16]}  commit {lineage.commit[:12]}"
     )
     metrics = [(n, f"{m.value:.4f}", f"{m.low:.4f}", f"{m.high:.4f}", m.rows) for n, m in version.metrics.items()]
+    metrics += [
+        (f"  of a {kind} model", f"{m.value:.4f}", f"{m.low:.4f}", f"{m.high:.4f}", m.rows)
+        for kind, m in version.baselines.items()
+    ]
     table("metrics", ("metric", "value", "low", "high", "rows"), metrics)
+    if version.gains:
+        brought = [(g.column, f"{g.value:.4g}", f"{g.low:.4g}", f"{g.high:.4g}") for g in version.gains[:MOST_GAINS]]
+        table("what its columns bring", ("column", "gain", "low", "high"), brought)
     schema = [(c.name, c.type, c.role, "yes" if c.nullable else "", _range(c)) for c in version.schema.asked]
     table("schema", ("column", "type", "role", "null", "seen"), schema)
     if version.gate is not None:

@@ -61,9 +61,11 @@ def _text(version: Version, manifest: Manifest, purpose: str, owners: str) -> st
         _table(("what", ""), rows),
         "## What it is worth",
         _metrics("", version.metrics),
+        _beside(version),
         *(f"### Where {part.column} is {part.value}\n\n{_metrics('', part.metrics)}" for part in version.slices),
         "## What it takes",
         _table(("column", "type", "null", "seen"), [_column(c) for c in version.schema.features]),
+        _gains(version),
         "## Checks",
         _checks(version),
     ]
@@ -75,6 +77,22 @@ def _metrics(title: str, metrics: dict[str, Metric]) -> str:
         return "No held-out rows were given, so nothing was measured."
     rows = [(n, f"{m.value:.4f}", f"{m.low:.4f} to {m.high:.4f}", m.rows) for n, m in metrics.items()]
     return title + _table(("metric", "value", "95 % interval", "rows"), rows)
+
+
+def _beside(version: Version) -> str:
+    if not version.baselines:
+        return f"Simpler models were not trained beside it: {version.unweighed}" if version.unweighed else ""
+    rows = [(name, f"{m.value:.4f}", f"{m.low:.4f} to {m.high:.4f}") for name, m in version.baselines.items()]
+    metric = next(iter(version.metrics), "")
+    return "### Beside simpler models\n\n" + _table(("model", metric, "95 % interval"), rows)
+
+
+def _gains(version: Version) -> str:
+    if not version.gains:
+        return ""
+    rows = [(g.column, f"{g.value:.4g}", f"{g.low:.4g} to {g.high:.4g}") for g in version.gains]
+    head = "### What its columns bring\n\nHow much a row's loss grows where the column is shuffled.\n\n"
+    return head + _table(("column", "gain", "95 % interval"), rows)
 
 
 def _column(column: Any) -> tuple[Any, ...]:
