@@ -15,17 +15,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import deltalake
-import msgspec
 import polars as pl
 import sqlalchemy as sa
-import yaml
 
+from headrace.data.dvc import SUFFIX, Tracker
 from headrace.data.frames import READERS, read_file
 from headrace.kernel.database import shown
-from headrace.kernel.errors import InvalidInput, NotTrusted, StorageUnavailable
+from headrace.kernel.errors import InvalidInput, StorageUnavailable
 
 FROM_ENVIRONMENT = "env:"
-DVC = ".dvc"
 
 
 class Taken(NamedTuple):
@@ -62,11 +60,12 @@ def read_source(patterns: Sequence[str], root: Path) -> Taken:
 def _each(patterns: Sequence[str], root: Path) -> Iterator[Taken]:
     """What the patterns find, each file once."""
     seen: set[Path] = set()
+    tracker = Tracker(root)
     for pattern in patterns:
         if "://" in pattern:
             yield from _read_prefix(pattern.rstrip("/"))
             continue
-        found = _paths(pattern, root)
+        found = _paths(pattern, root, tracker)
         if not found:
             raise InvalidInput(
                 f"There is nothing at {pattern!r} in {root}.",
@@ -77,7 +76,7 @@ def _each(patterns: Sequence[str], root: Path) -> Iterator[Taken]:
         for path in found:
             if path.resolve() not in seen:
                 seen.add(path.resolve())
-                yield _read_delta(str(path), pattern) if _is_delta(path) else _read_local(path, root)
+                yield _read_delta(str(path), pattern) if _is_delta(path) else _read_local(path, root, tracker)
 
 
 def _need_alike(parts: Sequence[Taken]) -> None:
@@ -162,30 +161,28 @@ def _database_url(database: str, variables: Mapping[str, str]) -> sa.URL:
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
 
 
-def _paths(pattern: str, root: Path) -> list[Path]:
-    """The tables and files of a pattern, by name; a folder stands for the files in it, a pointer of DVC its file."""
+def _paths(pattern: str, root: Path, tracker: Tracker) -> list[Path]:
+    """The tables and files of a pattern, by name; a folder stands for the files in it, those of DVC among them."""
+    pattern = pattern.removesuffix(SUFFIX)
     literal = root / pattern
     named = [literal] if literal.exists() else [Path(root, one) for one in glob.glob(pattern, root_dir=root)]  # noqa: PTH207
-    if not literal.exists():
-        named += [Path(root, one) for one in glob.glob(pattern + DVC, root_dir=root)]  # noqa: PTH207
-    return sorted({_tracked(path) for one in named for path in _inside(one)})
+    here = {path for one in named for path in _inside(one)}
+    tracked = [path for path in tracker.named(pattern) if path.suffix.lower() in READERS]
+    return sorted({*here, *tracked})
 
 
 def _inside(path: Path) -> Iterator[Path]:
     if _is_delta(path) or path.is_file():
-        yield path
+        if path.suffix != SUFFIX:
+            yield path
         return
     for one in sorted(path.iterdir()) if path.is_dir() else ():
         if one.name.startswith((".", "_")):
             continue
         if one.is_dir():
             yield from _inside(one)
-        elif one.suffix.lower() in READERS or one.suffix == DVC:
+        elif one.suffix.lower() in READERS:
             yield one
-
-
-def _tracked(path: Path) -> Path:
-    return path.with_suffix("") if path.suffix == DVC else path
 
 
 def _is_delta(path: Path) -> bool:
@@ -204,61 +201,15 @@ def _read_delta(uri: str, name: str) -> Taken:
         ) from error
 
 
-def _read_local(path: Path, root: Path) -> Taken:
+def _read_local(path: Path, root: Path, tracker: Tracker) -> Taken:
     name = os.path.relpath(path, root)
-    tracked = path.with_name(path.name + DVC)
-    if tracked.exists():
-        return _read_tracked(tracked, root)
+    tracked = tracker.of(path)
+    if tracked is not None:
+        frame = read_bytes(tracker.content(tracked), path.name)
+        return Taken(frame, (f"{name}: DVC md5 {tracked.md5}" + (f" of {tracked.folder}" if tracked.folder else ""),))
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Taken(read_file(path), (f"{name}: sha256 {digest}",))
-
-
-class _Output(msgspec.Struct):
-    md5: str
-    path: str
-
-
-class _Pointer(msgspec.Struct):
-    outs: tuple[_Output, ...]
-
-
-def _read_tracked(pointer: Path, root: Path) -> Taken:
-    """A file that DVC tracks, from its place or from DVC's cache, once it has the hash in `pointer`."""
-    try:
-        (out,) = msgspec.convert(yaml.safe_load(pointer.read_text()), _Pointer).outs
-    except (yaml.YAMLError, msgspec.ValidationError, ValueError) as error:
-        raise InvalidInput(
-            f"{pointer} is no file of DVC's with one output: {str(error).splitlines()[0]}.",
-            expected="what 'dvc add FILE' writes",
-            todo="Track the file again.",
-        ) from error
-    path = pointer.parent / out.path
-    name = os.path.relpath(path, root)
-    place = path if path.exists() else _cached(pointer.parent, out.md5)
-    if place is None or place.is_dir():
-        raise InvalidInput(
-            f"{name} is {'a folder' if place else 'not here'}, and DVC tracks it.",
-            expected="a file, here or in DVC's cache",
-            todo="Name the files one by one." if place else "Get it: dvc pull.",
-        )
-    content = place.read_bytes()
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != out.md5:
-        raise NotTrusted(
-            f"{name} is not the file that DVC tracks (md5 {out.md5}).",
-            expected="the file as it was when it was added",
-            todo="Get it again ('dvc checkout'), or track what is there ('dvc add').",
-        )
-    return Taken(read_bytes(content, path.name), (f"{name}: DVC md5 {out.md5}",))
-
-
-def _cached(folder: Path, md5: str) -> Path | None:
-    for root in (folder, *folder.parents):
-        cache = root / ".dvc" / "cache"
-        for place in (cache / "files" / "md5" / md5[:2] / md5[2:], cache / md5[:2] / md5[2:]):
-            if place.exists():
-                return place
-    return None
 
 
 def read_bytes(content: bytes, name: str) -> pl.DataFrame:

@@ -1,6 +1,8 @@
 """Files are taken once each, whatever names them; what does not fit together is refused; joins know what was known."""
 
 import hashlib
+import json
+import shutil
 from datetime import date, datetime
 
 import polars as pl
@@ -9,7 +11,7 @@ import pytest
 from headrace.data.expectations import Expectations, Expected, check_declared
 from headrace.data.joining import join_as_of
 from headrace.data.sources import read_query, read_source
-from headrace.kernel.errors import InvalidInput
+from headrace.kernel.errors import InvalidInput, NotTrusted
 
 
 def track(path):
@@ -67,3 +69,82 @@ def test_not_a_number_counts_as_null():
     frame = pl.DataFrame({"x": [float("nan")] * 3, "n": [None] * 3})
     found = check_declared(frame, Expectations(columns={"x": Expected(nulls=0.0, max=5.0)}), ())
     assert [(one.column, one.count) for one in found] == [("x", 3)]
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder as ``dvc add data`` leaves it, its cache included."""
+    files = {"b.csv": b"x\n1\n", "sub/a.csv": b"x\n2\n", "\u00e9 \u00fc.csv": "\u00e9\n3\n".encode()}
+    cache = tmp_path / ".dvc" / "cache" / "files" / "md5"
+    listing = json.dumps([{"md5": md5(files[name]), "relpath": name} for name in sorted(files)]).encode()
+    for name, content in files.items():
+        place = tmp_path / "data" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    for name, content in {md5(listing) + ".dir": listing, **{md5(c): c for c in files.values()}}.items():
+        kept = cache / name[:2] / name[2:]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(content)
+    (tmp_path / "data.dvc").write_text(f"outs:\n- md5: {md5(listing)}.dir\n  nfiles: 3\n  hash: md5\n  path: data\n")
+    return tmp_path
+
+
+DIR = "66dd0db5a35008c11d74083643656b0e.dir"
+"""What DVC 3 itself says of this folder."""
+
+
+def test_a_folder_that_dvc_tracks_is_taken_with_its_hash(folder):
+    taken = read_source(["data"], folder)
+    assert taken.frame.height == 3
+    assert taken.origin[0] == f"data/b.csv: DVC md5 {md5(b'x' + bytes([10]) + b'1' + bytes([10]))} of {DIR}"
+    for pattern in ("data/*.csv", "data/sub/a.csv", "data/sub", "."):
+        assert all(line.endswith(DIR) for line in read_source([pattern], folder).origin), pattern
+
+
+@pytest.mark.parametrize(("pattern", "files"), [("data", 3), ("data/*.csv", 2), ("data/sub/a.csv", 1), ("d*/b.csv", 1)])
+def test_a_folder_that_is_not_checked_out_comes_from_the_cache(folder, pattern, files):
+    before = read_source([pattern], folder) if pattern != "d*/b.csv" else None
+    shutil.rmtree(folder / "data")
+    if before is None:
+        with pytest.raises(InvalidInput, match="There is nothing"):
+            read_source([pattern], folder)
+        return
+    taken = read_source([pattern], folder)
+    assert len(taken.origin) == files and taken.origin == before.origin and taken.frame.equals(before.frame)
+
+
+def test_a_folder_without_a_cache_is_held_against_its_own_listing(folder):
+    shutil.rmtree(folder / ".dvc")
+    assert read_source(["data"], folder).frame.height == 3
+    (folder / "data" / "b.csv").write_text("x\n9\n")
+    with pytest.raises(NotTrusted, match="The folder data is not the one that DVC tracks"):
+        read_source(["data"], folder)
+
+
+def test_a_folder_that_was_changed_is_refused(folder):
+    (folder / "data" / "new.csv").write_text("x\n1\n")
+    with pytest.raises(NotTrusted, match=r"data/new.csv is not in the folder as DVC tracks it \(data.dvc\)"):
+        read_source(["data"], folder)
+    (folder / "data" / "new.csv").unlink()
+    (folder / "data" / "b.csv").write_text("x\n9\n")
+    with pytest.raises(NotTrusted, match=r"data/b.csv is not the file that DVC tracks"):
+        read_source(["data/*.csv"], folder)
+    shutil.rmtree(folder / "data")
+    shutil.rmtree(folder / ".dvc")
+    with pytest.raises(InvalidInput, match="The folder data is not here"):
+        read_source(["data"], folder)
+
+
+def test_a_listing_that_leads_elsewhere_is_refused(folder):
+    for name in ("../secret.csv", "/etc/secret.csv"):
+        listing = json.dumps([{"md5": md5(b""), "relpath": name}]).encode()
+        kept = folder / ".dvc" / "cache" / "files" / "md5" / md5(listing)[:2] / (md5(listing)[2:] + ".dir")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(listing)
+        (folder / "data.dvc").write_text(f"outs:\n- md5: {md5(listing)}.dir\n  path: data\n")
+        with pytest.raises(NotTrusted, match="leads out of it"):
+            read_source(["data"], folder)
