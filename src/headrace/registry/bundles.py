@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,12 +16,16 @@ from headrace.kernel.errors import StorageUnavailable
 from headrace.kernel.identifiers import new_id
 from headrace.runtimes.bundle import MANIFEST, Manifest
 
+SMALLEST_SHARED = 4096
+"""Bytes from which on a file is shared between bundles: less than a block saves nothing."""
+
 
 class Draft:
     """A bundle in the making, in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.files: dict[str, str] = {}
 
     def put(self, name: str, content: bytes) -> None:
         """Add a file."""
@@ -37,9 +42,43 @@ class Draft:
         (self.folder / MANIFEST).unlink(missing_ok=True)
         paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
         files = {path.relative_to(self.folder).as_posix(): digest_file(path) for path in paths}
+        self.files = files
         content = msgspec.json.encode(msgspec.structs.replace(manifest, files=files), order="sorted")
         self.put(MANIFEST, content)
         return digest_bytes(content)
+
+
+def share_files(draft: Draft, earlier: Iterable[Path]) -> int:
+    """Let a sealed draft share the files that it has in common with earlier bundles; gives how many bytes are saved.
+
+    A file is shared by a hard link, once it was read again: what is damaged there is not taken over. Where there are no
+    links, the draft keeps its own.
+    """
+    wanted = {digest: name for name, digest in draft.files.items() if _size(draft.folder / name) >= SMALLEST_SHARED}
+    saved = 0
+    for bundle in earlier:
+        for name, digest in _listed(bundle).items():
+            if digest not in wanted or digest_file(bundle / name) != digest:
+                continue
+            ours = draft.folder / wanted.pop(digest)
+            link = ours.with_name(f"{ours.name}.link")
+            with contextlib.suppress(OSError):
+                os.link(bundle / name, link)
+                saved += _size(ours)
+                link.replace(ours)
+    return saved
+
+
+def _listed(bundle: Path) -> dict[str, str]:
+    """The files of a bundle with their digests; none of one that cannot be read."""
+    try:
+        return msgspec.json.decode((bundle / MANIFEST).read_bytes(), type=Manifest).files
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from headrace.kernel.identifiers import check_name, new_id, parse_reference
 from headrace.kernel.places import Places
 from headrace.kernel.ports import Scorer
 from headrace.kernel.records import Certificate, Lineage, Runtime, Version
-from headrace.registry.bundles import Draft, drafting, keep
+from headrace.registry.bundles import Draft, drafting, keep, share_files
 from headrace.registry.filling import Filled, Registration, fill
 from headrace.registry.search import words_of
 from headrace.registry.signatures import Trust, open_trust, sign_bundle
@@ -31,6 +31,8 @@ from headrace.runtimes.opening import open_bundle
 
 Forms = Callable[[Path, str], AbstractContextManager[Mapping[str, Form]]]
 PAGE = 1_000
+ALIKE = 20
+"""How many earlier versions are looked at for files that a new one has too."""
 
 
 class Versions:
@@ -220,6 +222,9 @@ class Versions:
         number = (newest or 0) + 1
         digest = draft.seal(msgspec.structs.replace(manifest, version=number))
         draft.put(SIGNATURE, sign_bundle(draft.folder, manifest.name, self._signer))
+        if not self._places.objects.remote:
+            query = sa.select(at.digest).where(at.model == manifest.name).order_by(at.number.desc()).limit(ALIKE)
+            share_files(draft, [self._places.bundles / one for one in change.connection.execute(query).scalars()])
         self._places.objects.share(keep(draft, self._places.bundles, digest))
         version = _version(it, number, digest, certificate, who)
         ensure_model(change.connection, manifest.name, manifest.created)
