@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import polars as pl
@@ -10,7 +12,9 @@ from tests.conftest import EXAMPLES, Threshold, call, eventually, headrace_comma
 from tests.servers import shared_servers
 
 import headrace
+from headrace.kernel.clock import utc_now
 from headrace.kernel.errors import Conflict, InvalidInput, NotTrusted, StorageUnavailable
+from headrace.registry.versions import Versions
 
 pytestmark = [pytest.mark.servers, pytest.mark.embedded]
 ROW = {"minutes": 44.0, "carrier": "UA"}
@@ -132,11 +136,43 @@ def test_what_nothing_refers_to_is_freed_in_storage(url, machine, example):
     for value in range(3):
         ws.snapshots.take("numbers", pl.DataFrame({"id": range(9), "x": [float(value)] * 9}), keys=("id",), who="me")
     ws.places.objects.put(ws.places.bundles / "orphan" / "file", b"nobody's")
+    assert {one.kind for one in ws.gc(timedelta(0))} == {"snapshot"}
+    assert ws.places.objects.exists(ws.places.bundles / "orphan")  # somebody may be about to enter it
+    ws.close()
+    ws = headrace.open(url, clock=lambda: utc_now() + timedelta(days=2))
     freed = ws.gc(timedelta(0))
-    assert {one.kind for one in freed} == {"bundle", "snapshot"} and all(one.size for one in freed)
+    assert {one.kind for one in freed} == {"bundle"} and all(one.size for one in freed)
     assert not ws.places.objects.exists(ws.places.bundles / "orphan")
     assert len(ws.snapshots.list()) == 1 and ws.verify() == []
     ws.close()
+
+
+def test_two_machines_register_at_once_and_nobody_waits_for_an_upload(url, machine, example, monkeypatch):
+    """Both upload under the same number; one of them gets it, and the other the next."""
+    both = [opened(url, machine, name) for name in ("first", "second")]
+    uploaded, writing = threading.Barrier(2, timeout=60), []
+    offer = Versions._offer
+
+    def slow(versions, draft, manifest):
+        digest = offer(versions, draft, manifest)
+        with versions._database.write():
+            writing.append(digest)  # the writers' lock is free while they upload
+        uploaded.wait()
+        return digest
+
+    monkeypatch.setattr(Versions, "_offer", slow)
+    with ThreadPoolExecutor(2) as pool:
+        limits = (30.0, 5.0)
+        found = list(pool.map(lambda ws, t: ws.register("late", Threshold(t), example=example), both, limits))
+    assert sorted(version.number for version in found) == [1, 2] and len(set(writing)) == 2
+    assert {version.digest for version in found} - set(writing), "the later one was sealed again"
+    third = opened(url, machine, "third")
+    assert third.verify() == [] and len(third.versions("late")) == 2
+    for version, limit in zip(found, limits, strict=True):
+        answer = third.predict(version.reference, [{"minutes": limit + 1, "carrier": "UA"}])
+        assert answer["prediction"].to_list() == [True]
+    for ws in (*both, third):
+        ws.close()
 
 
 def test_a_person_is_forgotten_in_storage(url, machine, example):

@@ -84,11 +84,32 @@ class Versions:
         manifest = filled.manifest
         certificate = self._certify(draft.folder, draft.seal(manifest), manifest.runtime)
         draft.put("evidence/certificate.json", msgspec.json.encode(certificate))
+        offered = self._offer(draft, manifest)
         with self._audit.change() as change:
-            version = self._enter(change, draft, filled, certificate, who, came or {})
+            version = self._enter(change, draft, filled, certificate, who, came or {}, offered)
             if trusted is not None:
                 change.entry(who, "trust", version.reference, **trusted)
         return version
+
+    def _offer(self, draft: Draft, manifest: Manifest) -> str:
+        """Upload a bundle under the number that it will have unless somebody is quicker, while nobody waits for it.
+
+        Gives its digest; empty where nothing is to be uploaded. `gc` frees one that becomes no version, a day later.
+        """
+        if not self._places.objects.remote:
+            return ""
+        with self._database.read() as connection:
+            digest = self._seal(draft, manifest, _newest(connection, manifest.name) + 1)
+        for file in sorted(path for path in draft.folder.rglob("*") if path.is_file()):
+            self._places.objects.take(file, self._places.bundles / digest / file.relative_to(draft.folder))
+        return digest
+
+    def _seal(self, draft: Draft, manifest: Manifest, number: int) -> str:
+        """Seal and sign a draft under a number; gives the digest, which is the same for the same number."""
+        (draft.folder / SIGNATURE).unlink(missing_ok=True)
+        digest = draft.seal(msgspec.structs.replace(manifest, version=number))
+        draft.put(SIGNATURE, sign_bundle(draft.folder, manifest.name, self._signer))
+        return digest
 
     def certify(self, reference: str, who: str) -> Certificate:
         """Run the certificate again over the forms installed here, and keep it.
@@ -216,16 +237,17 @@ class Versions:
         certificate: Certificate,
         who: str,
         came: Mapping[str, Any],
+        offered: str,
     ) -> Version:
         manifest, at = it.manifest, tables.versions.c
-        newest = change.connection.execute(sa.select(sa.func.max(at.number)).where(at.model == manifest.name)).scalar()
-        number = (newest or 0) + 1
-        digest = draft.seal(msgspec.structs.replace(manifest, version=number))
-        draft.put(SIGNATURE, sign_bundle(draft.folder, manifest.name, self._signer))
+        number = _newest(change.connection, manifest.name) + 1
+        digest = self._seal(draft, manifest, number)
         if not self._places.objects.remote:
             query = sa.select(at.digest).where(at.model == manifest.name).order_by(at.number.desc()).limit(ALIKE)
             share_files(draft, [self._places.bundles / one for one in change.connection.execute(query).scalars()])
-        self._places.objects.share(keep(draft, self._places.bundles, digest))
+        bundle = keep(draft, self._places.bundles, digest)
+        if digest != offered:
+            self._places.objects.share(bundle)
         version = _version(it, number, digest, certificate, who)
         ensure_model(change.connection, manifest.name, manifest.created)
         words = words_of(version, manifest.params)
@@ -245,6 +267,11 @@ class Versions:
             **({"came": dict(came)} if came else {}),
         )
         return version
+
+
+def _newest(connection: sa.Connection, model: str) -> int:
+    at = tables.versions.c
+    return connection.execute(sa.select(sa.func.max(at.number)).where(at.model == model)).scalar() or 0
 
 
 def _version(it: Filled, number: int, digest: str, certificate: Certificate, who: str) -> Version:

@@ -104,7 +104,7 @@ class Collector:
     def _unreferenced(self, connection: sa.Connection, now: datetime, older: timedelta) -> Iterator[Freed]:
         before = to_text(now - older)
         yield from self._abandoned(now)
-        yield from self._bundles(connection)
+        yield from self._bundles(connection, now)
         yield from self._runs(connection, before)
         yield from self._code(connection, now, before)
         yield from self._old_snapshots(connection, before)
@@ -119,11 +119,13 @@ class Collector:
             if path.name.startswith("draft-") and now - self._objects.modified(path) > ABANDONED:
                 yield self._freed("draft", path.name, "its process ended before it was finished", [path])
 
-    def _bundles(self, connection: sa.Connection) -> Iterator[Freed]:
-        """Bundles without a version; one that is being entered stands under the lock that is held here."""
+    def _bundles(self, connection: sa.Connection, now: datetime) -> Iterator[Freed]:
+        """Bundles without a version. In a folder one that is being entered stands under the lock that is held here; to
+        object storage it was uploaded before."""
         known = set(connection.execute(sa.select(tables.versions.c.digest)).scalars())
         for path in self._objects.children(self._places.bundles):
-            if path.name.partition(".")[0] not in known:
+            young = self._objects.remote and now - self._objects.modified(path) <= ABANDONED
+            if path.name.partition(".")[0] not in known and not young:
                 yield self._freed("bundle", path.name[:16], "no version was entered for it", [path])
 
     def _runs(self, connection: sa.Connection, before: str) -> Iterator[Freed]:
