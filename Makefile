@@ -7,9 +7,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 LOCKED := $(PIP) install --no-deps --require-hashes --no-build-isolation
 
 # What runs on PostgreSQL and object storage too.
-JOURNEYS := approval capture_policy client data_plane datasets evidence forgetting keeping keys serving version_diff
-ON_BOTH := $(JOURNEYS:%=tests/journeys/test_%.py) tests/contracts/test_both_ways.py tests/contracts/test_described.py \
-	tests/contracts/test_scorer.py tests/faults/test_promoting_together.py
+JOURNEYS := approval capture_policy client data_plane datasets evidence forgetting keeping keys lineage loop many_versions \
+	notices oidc people prove registering_files same_answer serving version_diff
+CONTRACTS := both_ways described dialects later_shape scorer
+ON_BOTH := $(JOURNEYS:%=tests/journeys/test_%.py) $(CONTRACTS:%=tests/contracts/test_%.py) \
+	tests/faults/test_promoting_together.py
 
 .PHONY: demo test test-all soak lint lock clean
 

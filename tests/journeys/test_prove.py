@@ -175,6 +175,7 @@ def test_a_library_of_another_version_or_content_is_named(ws, project, tmp_path,
     assert proof.diverged == "environment: tinylib 1.0 has other files than were recorded"
 
 
+@pytest.mark.embedded
 def test_a_cell_altered_where_the_snapshot_is_stored_is_named(made):
     path = next((made.places.datasets / "data").glob("*.parquet"))
     frame = pl.read_parquet(path)

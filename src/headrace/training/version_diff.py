@@ -85,8 +85,8 @@ def _environment(before: Environment, after: Environment) -> list[Difference]:
 def packages_changed(before: Path, after: Path) -> list[str]:
     """In words, which packages that training needed are others in the bundle `after` than in `before`."""
     rows = _environment(_read_environment(before), _read_environment(after))
-    changed = [row for row in rows if row.name.startswith(("package ", "python")) and row.before != row.after]
-    return [f"{row.name.removeprefix('package ')} {row.before or 'none'} -> {row.after or 'none'}" for row in changed]
+    changed = [row for row in rows if row.what.startswith(("package ", "python")) and not row.same]
+    return [f"{row.what.removeprefix('package ')} {row.first or 'none'} -> {row.second or 'none'}" for row in changed]
 
 
 def _packages(environment: Environment) -> dict[str, str]:

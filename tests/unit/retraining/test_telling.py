@@ -1,13 +1,16 @@
 """What owners are told of the loop, in words and for programs."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.conftest import Threshold
 
 from headrace.kernel.callers import ConsumerTraffic
 from headrace.kernel.records import Alarm, Approval, Rollout, Run
 from headrace.retraining.telling import FEWEST, Teller
 from headrace.training.project import OwnersSection
+from headrace.training.version_diff import packages_changed
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 OWNERS = OwnersSection(accuracy="anna@example.org", speed="berta@example.org")
@@ -117,6 +120,24 @@ def test_a_promise_of_speed_that_is_not_kept_is_told_once_a_day(ws, teller):
         teller.slow(traffic(FEWEST, 0.905), OWNERS, NOW + timedelta(hours=hours))
     assert told(ws) == [("berta", "[headrace] late is slower than shop was promised")] * 2
     assert "90.50 % of 1000 requests within a day were answered within 20 ms" in ws.notices()[0].text
+
+
+def test_other_packages_are_told(ws, teller, example):
+    first, second = (ws.register("late", Threshold(limit), example=example) for limit in (30.0, 20.0))
+    folders = [ws.version_store.folder(version) for version in (first, second)]
+    assert packages_changed(*folders) == []
+    path = folders[1] / "environment" / "environment.json"
+    document = json.loads(path.read_text())
+    name = document["needed"][0] if document["needed"] else "polars"
+    document["packages"][name]["version"] = "99.0"
+    path.unlink()  # the two versions share the file
+    path.write_text(json.dumps(document))
+    (line,) = packages_changed(*folders)
+    assert line.startswith(f"{name} ") and line.endswith("-> 99.0")
+    teller.packages(second, first, [], OWNERS)
+    assert told(ws) == []
+    teller.packages(second, first, [line], OWNERS)
+    assert told(ws) == [("anna", "[headrace] late@2 was made with other packages")] and line in ws.notices()[0].text
 
 
 def test_nobody_is_told_where_nobody_is_named(ws, teller):
