@@ -146,6 +146,16 @@ def wrapped(content: bytes, folder: Path) -> Iterator[Path]:
         (inside / "MLmodel").write_text(json.dumps({"flavors": section}))
         (inside / "model.bin").write_bytes(content)
         yield inside
+    inside = folder / "mlflow-python-function"
+    inside.mkdir()
+    section = {
+        "loader_module": "mlflow.pyfunc.model",
+        "python_model": "model.bin",
+        "artifacts": {"a": {"path": "model.bin"}},
+    }
+    (inside / "MLmodel").write_text(json.dumps({"flavors": {"python_function": section}}))
+    (inside / "model.bin").write_bytes(content)
+    yield inside
     yield _written(folder / "torch.pt", zipped({"archive/data.pkl": content, "archive/version": b"3"}))
     schema = {"__class__": "ndarray", "__module__": "numpy", "__loader__": "NdArrayNode", "type": "object",
               "file": "x.npy", "shape": [1], "protocol": 2, "_skops_version": "0.16.0", "content": [], "__id__": 1}  # fmt: skip

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
+
+from headrace.kernel.errors import InvalidInput
 
 
 class XGBoostBooster:
@@ -30,6 +33,55 @@ class CatBoostNumbers:
     def predict(self, frame: Any) -> np.ndarray:
         """What `CatBoost.predict` gives: raw numbers."""
         return np.asarray(self.model.predict(frame))
+
+
+class Context:
+    """What a `PythonModel` of MLflow's is given: its artifacts while it loads, and its config always."""
+
+    def __init__(self, artifacts: dict[str, str] | None, config: dict[str, Any]) -> None:
+        self._artifacts = artifacts
+        self.model_config = config
+
+    @property
+    def artifacts(self) -> dict[str, str]:
+        """The paths of the artifacts by name.
+
+        Raises:
+            InvalidInput: the model was loaded; they are not kept.
+        """
+        if self._artifacts is None:
+            raise InvalidInput(
+                "The model reads its artifacts again when it predicts.",
+                expected="a PythonModel whose load_context keeps what it needs in itself",
+                todo="Load them in load_context, as MLflow's own examples do, and save the model again.",
+            )
+        return self._artifacts
+
+
+class PythonFunction:
+    """A `PythonModel` (mlflow/mlflow, `mlflow/pyfunc/model.py`) once it was loaded: pandas frames in, a column out."""
+
+    def __init__(self, model: Any, artifacts: dict[str, str], config: dict[str, Any]) -> None:
+        load = getattr(model, "load_context", None)
+        if callable(load):
+            load(Context(artifacts, config))
+        self.model = model
+        self.config = config
+
+    def predict(self, frame: Any) -> np.ndarray:
+        """What the model's own `predict` gives, of shape (rows,)."""
+        parameters = inspect.signature(self.model.predict).parameters
+        given = (Context(None, self.config), frame) if "context" in parameters else (frame,)
+        answers = np.asarray(self.model.predict(*given))
+        if answers.ndim == 2 and answers.shape[1] == 1:
+            answers = answers[:, 0]
+        if answers.ndim != 1:
+            raise InvalidInput(
+                f"predict gave an array of shape {answers.shape}.",
+                expected="one value for each row",
+                todo="Register a model that gives one column: its labels, or a number.",
+            )
+        return answers
 
 
 def feature_names(fitted: Any) -> list[str] | None:

@@ -28,13 +28,13 @@ from headrace.registry.bundles import Draft, drafting
 from headrace.registry.filling import Filled, fill
 from headrace.registry.importers.bundles import register_bundle
 from headrace.registry.importers.confined import run_confined
-from headrace.registry.importers.mlflow_models import SCHEMES, fetched, model_file
+from headrace.registry.importers.mlflow_models import SCHEMES, Found, fetched, model_file
 from headrace.registry.importers.pickles import imported_names
 from headrace.registry.importers.sniffing import Kind, kind_of, unpacked
 from headrace.registry.importers.xgboost_files import opened_xgboost
 from headrace.registry.versions import Versions
 from headrace.runtimes import stored
-from headrace.runtimes.native import feature_names
+from headrace.runtimes.native import PythonFunction, feature_names
 from headrace.training.registering import registration_of
 
 SECONDS = 1800.0
@@ -69,6 +69,9 @@ class ImportRequest(msgspec.Struct, frozen=True, kw_only=True):
     target: str | None
     who: str
     draft: str
+    python_function: bool = False
+    artifacts: dict[str, str] = {}
+    config: dict[str, Any] = {}
 
 
 def is_address(given: Any) -> bool:
@@ -89,14 +92,14 @@ def register_file(versions: Versions, places: Places, it: Given) -> Version:
         kind = kind_of(path)
         if kind == "bundle":
             return register_bundle(versions, places, it.model, path, it.who, it.trust)
+        found = model_file(path) if kind == "mlflow" else Found(path)
         if kind == "mlflow":
-            path = model_file(path)
-            kind = kind_of(path)
+            path, kind = found.file, kind_of(found.file)
         _check(path, kind, it.trust)
         came = {"file": path.name, "form": kind, "sha256": digest_file(path)}
         trusted = {**came, "types": _names(path, kind)} if it.trust else None
         with drafting(places.staging) as draft:
-            filled = _in_child(Path(work), _request(Path(work), path, kind, it, draft), places.signing_key.parent)
+            filled = _in_child(Path(work), _request(Path(work), found, kind, it, draft), places.signing_key.parent)
             _check_draft(draft, filled, it.model)
             return versions.enter(draft, filled, it.who, trusted, came)
 
@@ -130,14 +133,17 @@ def _check(path: Path, kind: Kind, trust: bool) -> None:
         )
 
 
-def _request(work: Path, path: Path, kind: Kind, it: Given, draft: Draft) -> ImportRequest:
+def _request(work: Path, found: Found, kind: Kind, it: Given, draft: Draft) -> ImportRequest:
     if it.example is None:
         raise InvalidInput(
             "There is no example.", expected="rows as the model was fitted with", todo="Give some: --example ROWS."
         )
     return ImportRequest(
-        file=str(path.absolute()),
+        file=str(found.file.absolute()),
         kind=kind,
+        python_function=found.python_function,
+        artifacts=found.artifacts,
+        config=found.config,
         trusted=it.trust,
         model=it.model,
         example=_as_file(work / "example.arrow", it.example),
@@ -209,6 +215,8 @@ def _opened(asked: ImportRequest) -> Any:
     content = path.read_bytes()
     try:
         match asked.kind:
+            case "pickle" if asked.python_function:
+                return PythonFunction(_unpickled(path, content), asked.artifacts, asked.config)
             case "pickle":
                 return _unpickled(path, content)
             case "skops":
@@ -253,7 +261,7 @@ def _skops(content: bytes, trusted: bool) -> Any:
 
 def _as_fitted(fitted: Any, frame: Any) -> Any:
     """The example as the kind of frame that scikit-learn was most likely fitted with."""
-    if feature_names(fitted) is None:
+    if feature_names(fitted) is None and not isinstance(fitted, PythonFunction):
         return frame
     import pandas as pd
 

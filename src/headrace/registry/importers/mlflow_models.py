@@ -1,13 +1,13 @@
 """MLflow's models: which file of a model's folder is the model, and fetching one from a live MLflow server.
 
 Read by `MLmodel` (mlflow/mlflow, `mlflow/models/model.py`). Loaders that it names are not run: the model's own file is
-read by its content, like any other.
+read by its content, like any other. Of a `python_function` of somebody's own that is the pickled `PythonModel`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -21,10 +21,20 @@ FLAVORS = (
     ("sklearn", "pickled_model"),
 )
 """Each flavor whose model is one file, and the field that names the file."""
+PYTHON_FUNCTION = ("python_function", "python_model")
 SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
 
 
-def model_file(folder: Path) -> Path:
+class Found(NamedTuple):
+    """The file that holds a model. Of a `PythonModel` also the files that it loads (`artifacts`) and its `config`."""
+
+    file: Path
+    python_function: bool = False
+    artifacts: dict[str, str] = {}
+    config: dict[str, Any] = {}
+
+
+def model_file(folder: Path) -> Found:
     """The file of an MLflow model's folder that holds the model itself.
 
     Raises:
@@ -43,12 +53,29 @@ def model_file(folder: Path) -> Path:
     for flavor, field in FLAVORS:
         section = flavors.get(flavor)
         if isinstance(section, dict) and isinstance(section.get(field), str):
-            return _inside(folder, section[field])
+            return Found(_file(_inside(folder, section[field])))
+    section = flavors.get(PYTHON_FUNCTION[0])
+    if isinstance(section, dict) and isinstance(section.get(PYTHON_FUNCTION[1]), str):
+        return _python_model(folder, section)
     raise InvalidInput(
         f"The MLflow model in {folder} has the flavors {', '.join(map(str, flavors)) or 'none'}.",
-        expected=f"one of {', '.join(name for name, _ in FLAVORS)}",
+        expected=f"one of {', '.join(name for name, _ in (*FLAVORS, PYTHON_FUNCTION))} (a pickled PythonModel)",
         todo="Load it with MLflow and register the fitted object itself: ws.register(NAME, fitted, example=ROWS).",
     )
+
+
+def _python_model(folder: Path, section: dict[str, Any]) -> Found:
+    listed = section.get("artifacts") or {}
+    config = section.get("config") or {}
+    named = {str(name): one.get("path") for name, one in listed.items() if isinstance(one, dict)}
+    if not isinstance(config, dict) or not all(isinstance(path, str) for path in named.values()):
+        raise InvalidInput(
+            f"{folder / 'MLmodel'} names artifacts or a config that are none.",
+            expected="paths by name, and a table",
+            todo="Save the model again.",
+        )
+    artifacts = {name: str(_inside(folder, path).absolute()) for name, path in named.items()}
+    return Found(_inside(folder, section[PYTHON_FUNCTION[1]]), True, artifacts, config)
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -63,6 +90,10 @@ def _inside(folder: Path, name: str) -> Path:
         )
     if not path.exists():
         raise InvalidInput(f"The MLflow model lacks {name!r}, which MLmodel names.", todo="Save the model again.")
+    return path
+
+
+def _file(path: Path) -> Path:
     return next((one for one in sorted(path.iterdir()) if one.is_file()), path) if path.is_dir() else path
 
 
