@@ -36,6 +36,7 @@ WHO = Setting("HEADRACE_WHO", "", "Who makes changes, for the audit log; the log
 TURN_SECONDS = Setting("HEADRACE_TURN_SECONDS", "1", "Seconds between two turns of the worker's loop.")
 OPENLINEAGE = Setting("HEADRACE_OPENLINEAGE", "", "Where runs are told as OpenLineage events: a URL, or a file.")
 CONSOLE_URL = Setting("HEADRACE_CONSOLE_URL", "", "The address at which people open the console, for links to it.")
+PROXIES = Setting("HEADRACE_PROXIES", "", "Addresses of proxies whose X-Forwarded-For is believed, with commas.")
 SMTP = Setting("HEADRACE_SMTP", "", "The mail server: smtp+starttls://USER:PASSWORD@HOST:PORT?from=ADDRESS.")
 WEBHOOK_SECRET = Setting("HEADRACE_WEBHOOK_SECRET", "", "What signs webhooks: whsec_ and base64, or any text.")
 OIDC = Setting("HEADRACE_OIDC", "", "The issuer of an OpenID provider at which people sign in, https://...")
@@ -60,6 +61,7 @@ SETTINGS = (
     TURN_SECONDS,
     OPENLINEAGE,
     CONSOLE_URL,
+    PROXIES,
     SMTP,
     WEBHOOK_SECRET,
     OIDC,

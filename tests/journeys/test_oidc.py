@@ -211,6 +211,30 @@ def test_forged_tokens_are_refused(console, provider):
         assert me(url, token)[0] == 401, name
 
 
+def test_a_token_that_names_an_unknown_key_makes_the_console_look_once(console, provider):
+    """Garbage of strangers is not passed on to the provider."""
+    url = console(HEADRACE_OIDC_ROLES=ROLES)
+    head, body, signature = token_of(provider, "1").split(".")
+    header = json.loads(base64.urlsafe_b64decode(head + "=="))
+    for kid in ("a", "b"):
+        assert me(url, f"{part({**header, 'kid': kid})}.{body}.{signature}")[0] == 401
+    for odd in ({"crit": 5}, {"crit": [{}]}, {"kid": 7}, {"alg": 7}):
+        assert me(url, f"{part({**header, **odd})}.{body}.{signature}")[0] == 401, odd
+
+
+def test_an_issuer_may_be_written_with_a_slash(console, registered, provider, monkeypatch):
+    monkeypatch.setenv("HEADRACE_OIDC", f"{provider}/")
+    registered.add_person("anna@example.org", "operator", elsewhere=True)
+    url = console(HEADRACE_OIDC=f"{provider}/")
+    assert "anna@example.org, operator" in Browser().sign_in(url, "1")[1]
+
+
+def test_nobodys_words_are_repeated(console):
+    url = console(HEADRACE_OIDC_ROLES=ROLES)
+    page = Browser().ask(f"{url}/sign-in/back?error=oops&error_description=Call+0800+now")[1]
+    assert "Call 0800" not in page and "oops" not in page and "did not sign you in" in page
+
+
 def test_a_token_ends(registered, start_headrace):
     port = free_port()
     words = ["--user-claims", json.dumps(PEOPLE[0]), "--token-max-age", "-300"]

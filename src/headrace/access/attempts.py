@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from headrace.kernel.errors import Overloaded
+from headrace.kernel.errors import KeyNeeded, Overloaded
 
 FREE = 5
 """Wrong attempts before one has to wait."""
@@ -31,30 +32,32 @@ class Attempts:
         self._at_work = 0
 
     @contextmanager
-    def one(self, name: str, address: str) -> Iterator[Callable[[], None]]:
-        """One attempt; it counts as wrong until the block calls what it is given.
+    def one(self, name: str, address: str) -> Iterator[None]:
+        """One attempt: wrong where the block raises `KeyNeeded`, right where it raises nothing; else it does not count.
 
         Raises:
             Overloaded: there were too many, or too many are being looked at.
         """
-        who = (name, address)
+        who = (name, _network(address))
         self._begin(who)
-        right = False
-
-        def accept() -> None:
-            nonlocal right
-            right = True
-
         try:
-            yield accept
+            yield
+        except KeyNeeded:
+            self._note(who)
+            raise
+        else:
+            with self._lock:
+                self._wrong.pop(who, None)
         finally:
             with self._lock:
                 self._at_work -= 1
-                count, _ = self._wrong.pop(who, (0, 0.0))
-                if not right:
-                    self._wrong[who] = (count + 1, self._clock())
-                    while len(self._wrong) > MOST_KNOWN:
-                        self._wrong.popitem(last=False)
+
+    def _note(self, who: tuple[str, str]) -> None:
+        with self._lock:
+            count, _ = self._wrong.pop(who, (0, 0.0))
+            self._wrong[who] = (count + 1, self._clock())
+            while len(self._wrong) > MOST_KNOWN:
+                self._wrong.popitem(last=False)
 
     def _begin(self, who: tuple[str, str]) -> None:
         with self._lock:
@@ -70,3 +73,12 @@ class Attempts:
             if self._at_work >= MOST_AT_ONCE:
                 raise Overloaded("Too many sign in at the same time.", todo="Try again in a second.")
             self._at_work += 1
+
+
+def _network(address: str) -> str:
+    """What one caller can hardly change: an IPv4 address, of an IPv6 address its first 64 bits."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return address if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))

@@ -161,20 +161,20 @@ class People:
         """
         name = name.strip().lower()
         check_password(password, name)
+        with self._database.read() as connection:  # those who guess wait for no writer, and make none wait
+            self._need_code(connection, name, code)
         fresh = hashed(password)
         with self._audit.change() as change:
-            row = change.connection.execute(sa.select(tables.people).where(_AT.name == name)).first()
-            known = row is not None and not row.ended and bool(row.code) and row.code_until > to_text(self._clock())
-            if not (known and hmac.compare_digest(row.code, _code_hash(code.strip()))):
-                raise KeyNeeded("The name or the code is not right, or the code is too old.", todo=_ASK)
+            self._need_code(change.connection, name, code)
             values = {"password": fresh, **self._coded("")}
             change.connection.execute(tables.people.update().where(_AT.name == name).values(values))
             _sign_out(change.connection, name)
             change.entry(name, "choose password", name)
         return self.get(name)
 
-    def check(self, name: str, password: str) -> Person:
-        """The person of this name and password; a wrong name takes as long as a wrong password.
+    def check(self, name: str, password: str) -> tuple[Person, str]:
+        """The person of this name and password, and the hash that it was held against; a wrong name takes as long as a
+        wrong password.
 
         Raises:
             KeyNeeded: it is not right.
@@ -185,22 +185,26 @@ class People:
         right = matches(password, row.password if open_to_it else _nobodys())
         if not (open_to_it and right):
             raise KeyNeeded(_WRONG, todo=_ASK)
-        return _person(row)
+        return _person(row), row.password
 
-    def admit(self, identity: Identity) -> Person:
+    def admit(self, identity: Identity, signing_in: bool = True) -> Person:
         """The person whom an identity provider names; at the first time the account is tied to its subject.
+
+        Args:
+            signing_in: at the provider, now: the role is then what its claims say. A token that a program shows may be
+                older than a change of role, and changes none.
 
         Raises:
             InvalidName: what it calls them cannot be a name.
             Refused: nobody added them and no claim gives them a role; or another account has the name.
         """
-        if known := self._as_it_is(identity):
+        if known := self._as_it_is(identity, signing_in):
             return known
         with self._audit.change() as change:
             row = change.connection.execute(sa.select(tables.people).where(*_subject(identity))).first()
             if row is None:
                 self._tie(change, identity, check_person(identity.name))
-            elif not row.ended and identity.role not in (None, row.role):
+            elif signing_in and not row.ended and identity.role not in (None, row.role):
                 change.connection.execute(tables.people.update().where(*_subject(identity)).values(role=identity.role))
                 change.entry(row.name, "change role", row.name, before=row.role, role=identity.role, by=identity.issuer)
         with self._database.read() as connection:
@@ -209,11 +213,18 @@ class People:
             raise Refused(f"The account of {row.name} was ended.", todo="Ask an admin.")
         return _person(row)
 
-    def _as_it_is(self, identity: Identity) -> Person | None:
+    def _need_code(self, connection: sa.Connection, name: str, code: str) -> None:
+        row = connection.execute(sa.select(tables.people).where(_AT.name == name)).first()
+        known = row is not None and not row.ended and bool(row.code) and row.code_until > to_text(self._clock())
+        if not (known and hmac.compare_digest(row.code, _code_hash(code.strip()))):
+            raise KeyNeeded("The name or the code is not right, or the code is too old.", todo=_ASK)
+
+    def _as_it_is(self, identity: Identity, signing_in: bool) -> Person | None:
         """The person, where nothing is to be changed."""
         with self._database.read() as connection:
             row = connection.execute(sa.select(tables.people).where(*_subject(identity), _AT.ended == "")).first()
-        return _person(row) if row is not None and identity.role in (None, row.role) else None
+        same = row is not None and (not signing_in or identity.role in (None, row.role))
+        return _person(row) if same else None
 
     def _tie(self, change: Recorded, identity: Identity, name: str) -> None:
         row = change.connection.execute(sa.select(tables.people).where(_AT.name == name)).first()
@@ -277,8 +288,10 @@ def check_person(name: str) -> str:
     Raises:
         InvalidName: it cannot be one, or Headrace itself acts under it.
     """
-    plain = name.strip().lower()
-    if not _NAME.match(plain) or plain in SYSTEM:
+    plain = name.strip(" ").lower()
+    if (
+        not name.isascii() or not _NAME.match(plain) or plain in SYSTEM
+    ):  # some letters beyond ASCII are lower-cased into it
         raise InvalidName(
             f"{name!r} cannot be the name of a person.",
             field="name",

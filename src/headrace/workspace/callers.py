@@ -8,6 +8,7 @@ from datetime import datetime
 from msgspec import structs
 
 from headrace import settings
+from headrace.access.passwords import LONGEST
 from headrace.audit.signing import PublicKey
 from headrace.kernel.callers import KeyRecord, Notice, Person
 from headrace.kernel.errors import InvalidInput, Unavailable
@@ -48,7 +49,7 @@ class Callers(Rooms):
             password: set for them instead.
             elsewhere: they sign in at the identity provider of HEADRACE_OIDC instead.
         """
-        issuer = settings.read(settings.OIDC)
+        issuer = settings.read(settings.OIDC).rstrip("/")
         if elsewhere and not issuer:
             raise InvalidInput(
                 "No identity provider is set.", expected="its address in HEADRACE_OIDC", todo="Set it, and try again."
@@ -114,10 +115,10 @@ class Callers(Rooms):
             KeyNeeded: name or password is wrong.
             Overloaded: too many attempts.
         """
-        with self.attempts.one(name.strip().lower(), address) as accept:
-            person = self.people_store.check(name, password)
-            accept()
-        return person, *self.session_store.open(person, "password")
+        _check_said(name, password)
+        with self.attempts.one(name.strip().lower(), address):
+            person, checked = self.people_store.check(name, password)
+        return person, *self.session_store.open(person, "password", checked)
 
     def choose_password(self, name: str, code: str, password: str, address: str = "") -> Person:
         """Set the password of the one who holds a code.
@@ -127,11 +128,21 @@ class Callers(Rooms):
             InvalidInput: the password is worth nothing.
             Overloaded: too many attempts.
         """
-        with self.attempts.one(name.strip().lower(), address) as accept:
-            try:
-                person = self.people_store.choose(name, code, password)
-            except InvalidInput:
-                accept()
-                raise
-            accept()
-        return person
+        _check_said(name, password, code)
+        with self.attempts.one(name.strip().lower(), address):
+            return self.people_store.choose(name, code, password)
+
+
+def _check_said(*said: str) -> None:
+    """See that what somebody says who is not known yet is no more than anybody has to say.
+
+    Raises:
+        InvalidInput: it is longer, or no text.
+    """
+    for text in said:
+        if len(text) > LONGEST or not text.isprintable():
+            raise InvalidInput(
+                f"A field has {len(text)} characters, or some that cannot be printed.",
+                expected=f"at most {LONGEST} that can",
+                todo="Type it again.",
+            )

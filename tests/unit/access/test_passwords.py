@@ -1,12 +1,13 @@
 """Passwords are kept as scrypt hashes with their costs, and guessing is slowed down."""
 
 import base64
+import contextlib
 
 import pytest
 
 from headrace.access.attempts import FREE, LONGEST_WAIT, MOST_AT_ONCE, Attempts
 from headrace.access.passwords import check_password, hashed, matches
-from headrace.kernel.errors import InvalidInput, Overloaded
+from headrace.kernel.errors import InvalidInput, KeyNeeded, Overloaded
 
 
 def test_a_hash_is_of_its_password_alone():
@@ -41,6 +42,11 @@ class Now:
 
 
 def wrong(attempts, name="anna", address="10.0.0.1"):
+    with contextlib.suppress(KeyNeeded), attempts.one(name, address):
+        raise KeyNeeded("no", todo="")
+
+
+def right(attempts, name="anna", address="10.0.0.1"):
     with attempts.one(name, address):
         pass
 
@@ -58,12 +64,25 @@ def test_after_some_wrong_ones_one_waits_longer_and_longer():
         now.at += waits[-1]
         wrong(attempts)
     assert waits[:4] == [1, 2, 4, 8] and waits[-1] == LONGEST_WAIT
-    with attempts.one("anna", "10.0.0.2") as accept:
-        accept()
+    right(attempts, address="10.0.0.2")
     now.at += LONGEST_WAIT
-    with attempts.one("anna", "10.0.0.1") as accept:
-        accept()
+    with contextlib.suppress(ValueError), attempts.one("anna", "10.0.0.1"):
+        raise ValueError  # says nothing of the password
+    with pytest.raises(Overloaded):
+        now.at -= LONGEST_WAIT
+        right(attempts)
+    now.at += LONGEST_WAIT
+    right(attempts)
     wrong(attempts)
+
+
+def test_one_network_of_ipv6_is_one_caller():
+    attempts = Attempts(Now())
+    for n in range(FREE):
+        wrong(attempts, address=f"2001:db8::{n}")
+    with pytest.raises(Overloaded):
+        right(attempts, address="2001:db8::ffff")
+    right(attempts, address="2001:db8:0:1::1")
 
 
 def test_only_some_are_looked_at_at_once_and_an_error_gives_the_place_back():

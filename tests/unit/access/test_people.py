@@ -46,7 +46,7 @@ def test_a_code_is_used_once(people, ws):
     assert not people.choose("ANNA ", f" {code} ", WORDS).waiting
     with pytest.raises(KeyNeeded):
         people.choose("anna", code, WORDS + "!")
-    assert people.check("Anna", WORDS).name == "anna"
+    assert people.check("Anna", WORDS)[0].name == "anna"
     actions = [(e.who, e.action) for e in ws.audit(2)]
     assert actions == [("anna", "choose password"), ("root", "add person")]
 
@@ -69,6 +69,24 @@ def test_a_reset_ends_password_and_sessions(people, ws):
     assert people.check("anna", WORDS + "?")
 
 
+def test_a_reset_between_the_password_and_the_session_is_seen(people, ws):
+    people.add("anna", "admin", "root", password=WORDS)
+    person, checked = people.check("anna", WORDS)
+    people.reset("anna", "root")
+    with pytest.raises(KeyNeeded, match="changed meanwhile"):
+        ws.session_store.open(person, "password", checked)
+
+
+def test_those_who_guess_write_nothing(people, ws):
+    people.add("anna", "admin", "root")
+    before = len(ws.audit(100))
+    with ws.database.write():  # nor do they wait for somebody who writes
+        ws.session_store.close("hs_nobodys")
+        with pytest.raises(KeyNeeded):
+            people.choose("anna", "wrong", WORDS)
+    assert len(ws.audit(100)) == before
+
+
 def test_sessions_end_by_themselves_and_by_signing_out(people, ws, later):
     people.add("anna", "viewer", "root", password=WORDS)
     first, _ = ws.session_store.open(people.get("anna"), "test")
@@ -88,6 +106,8 @@ def test_an_ended_account_is_nobodys_until_it_is_taken_back(people, ws):
     assert ws.session_store.person(token) is None
     with pytest.raises(KeyNeeded):
         people.check("anna", WORDS)
+    with pytest.raises(KeyNeeded, match="changed meanwhile"):
+        ws.session_store.open(people.get("anna"), "test")
     for change in (lambda: people.end("anna", "root"), lambda: people.reset("anna", "root")):
         with pytest.raises(NotFound):
             change()
@@ -114,7 +134,7 @@ def test_a_name_is_one_persons_or_one_applications(people, ws):
     ws.create_key("shop", ["predict"])
     with pytest.raises(Conflict, match="application"):
         people.add("shop", "admin", "root")
-    for name in ("", "policy", "a b", "../x", "a" * 101, "an\nna", "ännä"):
+    for name in ("", "policy", "a b", "../x", "a" * 101, "an\nna", "ännä", "\u212aim", "anna\u00a0"):
         with pytest.raises(InvalidName):
             people.add(name, "viewer", "root")
     with pytest.raises(InvalidInput, match="no role"):
@@ -141,6 +161,10 @@ def test_where_claims_give_roles_they_are_followed(people, ws):
     assert people.admit(Identity(THERE, "1", "anna", "viewer")).created_by == THERE
     assert people.admit(Identity(THERE, "1", "anna", "operator")).role == "operator"
     assert ws.audit(1)[0].action == "change role"
+    assert people.admit(Identity(THERE, "1", "anna", "admin"), signing_in=False).role == "operator"
+    people.change_role("anna", "scientist", "root")
+    assert people.admit(Identity(THERE, "1", "anna", "operator"), signing_in=False).role == "scientist"
+    assert people.admit(Identity(THERE, "9", "nina", "viewer"), signing_in=False).role == "viewer"
     people.add("berta", "viewer", "root", password=WORDS)
     with pytest.raises(Conflict):
         people.admit(Identity(THERE, "2", "berta", "admin"))

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request, cookie_parser
 from starlette.responses import RedirectResponse, Response
@@ -21,12 +21,15 @@ from headrace.entrypoints.http.callers import CALLER, COOKIE, Caller, check_role
 from headrace.entrypoints.scoring.listening import LOOPBACK
 from headrace.entrypoints.scoring.polling import read_routes
 from headrace.kernel.callers import Person
-from headrace.kernel.errors import HeadraceError, KeyNeeded, Refused, StorageUnavailable
+from headrace.kernel.errors import HeadraceError, KeyNeeded, NotFound, Refused, StorageUnavailable, TooLarge
 from headrace.kernel.routes import Key
 from headrace.serving.guard import Asked, Guard, shown_key
 from headrace.workspace import Workspace
 
 FOLLOW_SECONDS = 1.0
+LARGEST_OPEN = 64 << 10
+"""Bytes of a body on a route that is open to everybody."""
+LARGEST_BODY = 32 << 20
 Problem = Callable[[Request, HeadraceError], Awaitable[Response]]
 Table = list[tuple[BaseRoute, Asked]]
 """Every route with the scope that it asks for."""
@@ -42,11 +45,45 @@ def scope_of(table: Table, request: Scope) -> Asked:
     """The scope that a request needs: that of the route to which it will be given, by the routes' own judgement.
 
     A request for which there is no route needs any key.
+
+    Raises:
+        NotFound: a number in the path is none.
     """
-    for route, asked in table:
-        if route.matches(request)[0] is Match.FULL:
-            return asked
-    return "any"
+    try:
+        return next((asked for route, asked in table if route.matches(request)[0] is Match.FULL), "any")
+    except ValueError as error:
+        raise NotFound("There is nothing at this path.", todo="Begin at /.") from error
+
+
+class Limited:
+    """What a caller sends, up to so many bytes.
+
+    Raises:
+        TooLarge: there are more.
+    """
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive = receive
+        self._most = most
+        self._seen = 0
+
+    def check(self, headers: dict[bytes, bytes]) -> None:
+        """Refuse what says of itself that it is too large."""
+        said = headers.get(b"content-length", b"0")
+        self._count(int(said) if said.isdigit() else 0)
+
+    async def __call__(self) -> Message:
+        """The next part."""
+        message = await self._receive()
+        self._seen += len(message.get("body", b""))
+        self._count(self._seen)
+        return message
+
+    def _count(self, size: int) -> None:
+        if size > self._most:
+            raise TooLarge(
+                f"The body has {size} bytes or more.", expected=f"at most {self._most}", todo="Send less at once."
+            )
 
 
 class Guarded:
@@ -72,17 +109,20 @@ class Guarded:
         self._routes = ws.places.routes
         self._required = required or provider is not None
         self._provider = provider
-        self._people = False
+        self._people = ws.people_store.any()
         self._asked = float("-inf")
+        self._asking = asyncio.Lock()
         self._guard = Guard(required)
         self._seen: tuple[int, int] = (0, 0)
         self._keys: dict[str, Key] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
-        asked = scope_of(self._table, scope)
         scope[CALLER] = None
         try:
+            asked = scope_of(self._table, scope)
+            limited = Limited(receive, LARGEST_OPEN if asked is None else LARGEST_BODY)
+            limited.check(dict(scope["headers"]))
             if asked is not None:
                 scope[CALLER] = caller = await self._caller(dict(scope["headers"]), asked)
                 if caller is not None:
@@ -91,7 +131,7 @@ class Guarded:
             response = await self._refused(Request(scope), error)
             await response(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        await self._app(scope, limited, send)
 
     async def _caller(self, headers: dict[bytes, bytes], asked: str) -> Caller | None:
         await self._follow()
@@ -115,7 +155,7 @@ class Guarded:
             return person
         if self._provider is not None and shown.count(".") == 2:
             identity = await self._provider.identity(shown)
-            return await asyncio.to_thread(self._ws.people_store.admit, identity)
+            return await asyncio.to_thread(self._ws.people_store.admit, identity, False)
         token = cookie_parser(headers.get(b"cookie", b"").decode("latin-1")).get(COOKIE, "")
         if shown or not token.startswith(PREFIX):
             return None
@@ -123,13 +163,14 @@ class Guarded:
 
     async def _refused(self, request: Request, error: HeadraceError) -> Response:
         """What a caller is told: a person at a browser sees a page, or where to sign in."""
-        shown = request.url.path.startswith("/api/") or "authorization" in request.headers
+        path = str(request.scope["path"])
+        shown = path.startswith("/api/") or "authorization" in request.headers
         page = request.method == "GET" and not shown and "text/html" in request.headers.get("accept", "")
         if not isinstance(error, KeyNeeded):
             return await self._problem(request, error) if page and request.scope[CALLER] else refusal(error)
         signing_in = self._people or self._provider is not None
         if page and signing_in:
-            return RedirectResponse(f"/sign-in?then={quote(request.url.path)}", 303)
+            return RedirectResponse(f"/sign-in?then={quote(path)}", 303)
         response = refusal(error)
         response.headers["www-authenticate"] = "Bearer" if signing_in else 'Basic realm="headrace", charset="UTF-8"'
         if signing_in and "hx-request" in request.headers:
@@ -138,14 +179,15 @@ class Guarded:
 
     async def _follow(self) -> None:
         """See, once a second at most, whether anybody can sign in, and take the newest keys from object storage."""
-        if time.monotonic() - self._asked < FOLLOW_SECONDS:
-            return
-        self._asked = time.monotonic()
-        if not self._people:
-            self._people = await asyncio.to_thread(self._ws.people_store.any)
-        if self._places.objects.remote:
-            with contextlib.suppress(StorageUnavailable):  # the keys that are known go on
-                await asyncio.to_thread(self._places.objects.latest, self._routes)
+        async with self._asking:  # nobody passes while it is not known whether anybody can sign in
+            if time.monotonic() - self._asked < FOLLOW_SECONDS:
+                return
+            if not self._people:
+                self._people = await asyncio.to_thread(self._ws.people_store.any)
+            if self._places.objects.remote:
+                with contextlib.suppress(StorageUnavailable):  # the keys that are known go on
+                    await asyncio.to_thread(self._places.objects.latest, self._routes)
+            self._asked = time.monotonic()
 
     def _known(self) -> dict[str, Key]:
         """The keys that are known now; the document is read again when it changed."""
@@ -161,11 +203,16 @@ class Guarded:
 
 class SameSite:
     """Refuses what another site makes a browser send: a foreign Origin (forgery), and where the console is this
-    machine's own, a foreign Host (rebinding). Nothing may show the console in a frame."""
+    machine's own, a foreign Host (rebinding). Nothing may show the console in a frame.
 
-    def __init__(self, app: ASGIApp, local: bool) -> None:
+    Args:
+        address: at which people open the console, through a proxy that may not tell it.
+    """
+
+    def __init__(self, app: ASGIApp, local: bool, address: str = "") -> None:
         self._app = app
         self._local = local
+        self._address = urlsplit(address)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -179,8 +226,9 @@ class SameSite:
         named = headers.get("host", "")
         host = named.rsplit(":", 1)[0].strip("[]")
         origin = headers.get("origin")
-        foreign = origin is not None and origin not in (f"http://{named}", f"https://{named}")
-        if foreign or (self._local and host not in LOOPBACK):
+        own = {f"http://{named}", f"https://{named}", f"{self._address.scheme}://{self._address.netloc}"}
+        foreign = origin is not None and origin not in own
+        if foreign or (self._local and host not in (*LOOPBACK, self._address.hostname)):
             error = Refused(
                 f"A request for host {named!r} from {origin!r} is not the console's own.",
                 todo="Open the console by its own address.",

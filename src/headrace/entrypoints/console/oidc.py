@@ -6,6 +6,7 @@ taken only from a token that the provider signed with a key pair, for this clien
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -16,11 +17,15 @@ from starlette.responses import Response
 from headrace import settings
 from headrace.access.people import Identity
 from headrace.access.roles import check_role
-from headrace.kernel.errors import InvalidInput, KeyNeeded, MissingExtra, Refused, Unavailable
+from headrace.kernel.errors import HeadraceError, InvalidInput, KeyNeeded, MissingExtra, Refused, Unavailable
 
 SIGNED = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
 """Signatures by a key pair: one with a shared secret could be forged by whoever knows the public key."""
 LEEWAY_SECONDS = 60
+FETCH_SECONDS = 30.0
+"""The least time between two looks for new keys because of a token that names an unknown one."""
+SAID = ("access_denied", "login_required", "consent_required", "interaction_required", "temporarily_unavailable")
+"""What a provider may say of a refusal that is repeated here; anything else could be anybody's words."""
 
 
 class RoleRule(NamedTuple):
@@ -53,6 +58,7 @@ class Provider:
         self._client = client
         self._name_claim = name_claim
         self._rule = rule
+        self._fetched = float("-inf")
         self._flow = OAuth().register(
             "provider",
             client_id=client,
@@ -83,13 +89,16 @@ class Provider:
 
         try:
             token = await self._flow.authorize_access_token(request)
-        except (OAuthError, JoseError) as error:
-            raise KeyNeeded(f"{self.place} did not sign you in: {error}.", todo="Begin again.") from error
+        except OAuthError as error:
+            why = error.error if error.error in SAID else "this browser was not sent there, or the reply is not its own"
+            raise KeyNeeded(f"{self.place} did not sign you in: {why}.", todo="Begin again.") from error
+        except JoseError as error:
+            raise KeyNeeded(f"{self.place} did not sign you in: {error.error}.", todo="Begin again.") from error
         except Exception as error:
             raise self._unavailable(error) from error
         if "userinfo" not in token:
             raise KeyNeeded(f"{self.place} did not say who you are.", expected="an ID token", todo="Begin again.")
-        claims = await self._claims(token["id_token"])
+        claims = await self._claims(str(token["id_token"]))
         needed = {self._name_claim, *([self._rule.claim] if self._rule else [])}
         if needed - claims.keys():
             claims = {**await self._more(token, claims["sub"]), **claims}
@@ -106,31 +115,25 @@ class Provider:
         return self._identity(await self._claims(token))
 
     async def _claims(self, token: str) -> dict[str, Any]:
-        from joserfc import jwt
-        from joserfc.errors import JoseError
-        from joserfc.jwk import KeySet
+        from joserfc.errors import InvalidKeyIdError
 
-        await self._metadata()
-        rules = jwt.JWTClaimsRegistry(
-            leeway=LEEWAY_SECONDS,
-            iss={"essential": True, "value": self.issuer},
-            aud={"essential": True, "value": self._client},
-            exp={"essential": True},
-            sub={"essential": True},
-        )
+        issuer = await self._metadata()
+        keys = await self._keys(again=False)
         try:
             try:
-                keys = KeySet.import_key_set(await self._keys(again=False))
-                found = jwt.decode(token, keys, algorithms=SIGNED)
-            except (JoseError, ValueError):  # the provider may have new keys
-                keys = KeySet.import_key_set(await self._keys(again=True))
-                found = jwt.decode(token, keys, algorithms=SIGNED)
-            rules.validate(found.claims)
-        except (JoseError, ValueError) as error:
+                return _verified(token, keys, issuer, self._client)
+            except InvalidKeyIdError:
+                if time.monotonic() - self._fetched < FETCH_SECONDS:
+                    raise
+                self._fetched = time.monotonic()
+            return _verified(token, await self._keys(again=True), issuer, self._client)
+        except HeadraceError:
+            raise
+        except Exception as error:  # joserfc also raises what a header of wrong types leads to
             raise KeyNeeded(
-                f"The token is not one of {self.place} for {self._client!r}: {error}.", todo="Get a new one there."
+                f"The token is not one of {self.place} for {self._client!r}: {str(error)[:200]}.",
+                todo="Get a new one there.",
             ) from error
-        return {**found.claims}
 
     async def _more(self, token: Any, subject: str) -> dict[str, Any]:
         """What the provider says of somebody beyond their ID token."""
@@ -140,7 +143,8 @@ class Provider:
             raise self._unavailable(error) from error
         return said if said.get("sub") == subject else {}
 
-    async def _metadata(self) -> None:
+    async def _metadata(self) -> str:
+        """The issuer as the provider itself writes it."""
         try:
             found = await self._flow.load_server_metadata()
         except Exception as error:
@@ -151,6 +155,7 @@ class Provider:
                 expected=self.issuer,
                 todo="Correct HEADRACE_OIDC.",
             )
+        return str(found["issuer"])
 
     async def _keys(self, again: bool) -> Any:
         try:
@@ -182,6 +187,33 @@ class Provider:
                 todo="Ask an admin.",
             )
         return Identity(self.issuer, str(claims["sub"]), name, role)
+
+
+def _verified(token: str, keys: Any, issuer: str, client: str) -> dict[str, Any]:
+    """The claims of an ID token for this client (OpenID Connect Core 1.0, 3.1.3.7).
+
+    Raises:
+        JoseError, ValueError: it is none.
+    """
+    from joserfc import jwt
+    from joserfc.jwk import KeySet
+
+    found = jwt.decode(token, KeySet.import_key_set(keys), algorithms=SIGNED)
+    rules = jwt.JWTClaimsRegistry(
+        leeway=LEEWAY_SECONDS,
+        iss={"essential": True, "value": issuer},
+        aud={"essential": True, "value": client},
+        exp={"essential": True},
+        sub={"essential": True},
+    )
+    rules.validate(found.claims)
+    claims = dict(found.claims)
+    party, audience = claims.get("azp"), claims["aud"]
+    if party not in (None, client) or (party is None and isinstance(audience, list) and len(audience) > 1):
+        raise ValueError("it was given to another client")
+    if str(found.header.get("typ", "JWT")).upper() != "JWT" or claims.get("typ", "ID") != "ID" or "events" in claims:
+        raise ValueError("it is no ID token")
+    return claims
 
 
 def configured() -> Provider | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,9 @@ class Drawing:
 
     async def problem(self, request: Request, error: HeadraceError) -> HTMLResponse:
         """A page that says what went wrong."""
-        names = await run_in_threadpool(self._ws.models)
+        names: list[str] = []
+        with contextlib.suppress(HeadraceError):  # the page says what went wrong first
+            names = await run_in_threadpool(self._ws.models)
         shared = {"path": request.url.path, "caller": request.scope.get(CALLER)}
         values = {"names": names, "title": error.kind, "error": error, "version": "", **shared}
         return HTMLResponse(self._templates.from_string(PROBLEM).render(values), status_of(error))

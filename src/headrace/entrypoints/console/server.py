@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from headrace import settings
 from headrace.entrypoints.console import views
 from headrace.entrypoints.console.administering import Administering
 from headrace.entrypoints.console.graphs import lineage_chart
@@ -56,8 +57,10 @@ def console_app(ws: Workspace, required: bool = False, local: bool = True, provi
         *api_routes(ws),
         (Mount("/static", StaticFiles(directory=HERE / "static")), None),
     ]
-    app = Starlette(routes=[route for route, _ in table], exception_handlers={HTTPException: _http_error})
-    return SameSite(Guarded(app, table, ws, required, provider, drawing.problem), local)
+    handlers = {HTTPException: _http_error, HeadraceError: _refused}
+    app = Starlette(routes=[route for route, _ in table], exception_handlers=handlers)
+    guarded = Guarded(app, table, ws, required, provider, drawing.problem)
+    return SameSite(guarded, local, settings.read(settings.CONSOLE_URL))
 
 
 class Pages:
@@ -173,6 +176,12 @@ def _passed(evidence: Any) -> str:
 
 def _metric(metrics: dict[str, Any]) -> str:
     return ", ".join(f"{name} {m.value:.4f}" for name, m in list(metrics.items())[-1:])
+
+
+def _refused(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HeadraceError):
+        raise error
+    return refusal(error)
 
 
 def _http_error(request: Request, error: Exception) -> Response:

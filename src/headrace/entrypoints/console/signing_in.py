@@ -17,7 +17,7 @@ from headrace.access.sessions import LIVES
 from headrace.entrypoints.console.guard import Table
 from headrace.entrypoints.console.oidc import Provider
 from headrace.entrypoints.console.pages import Drawing
-from headrace.entrypoints.http.callers import COOKIE
+from headrace.entrypoints.http.callers import COOKIE, client_address
 from headrace.entrypoints.outcomes import status_of
 from headrace.kernel.callers import Person
 from headrace.kernel.errors import HeadraceError, InvalidInput
@@ -76,7 +76,9 @@ class SignIn:
         said = await _fields(request, "name", "password", "then")
         then = _inside(said["then"])
         try:
-            _, token, _ = await run_in_threadpool(self._ws.sign_in, said["name"], said["password"], _address(request))
+            _, token, _ = await run_in_threadpool(
+                self._ws.sign_in, said["name"], said["password"], client_address(request)
+            )
         except HeadraceError as error:
             return self._form(request, then, said["name"], error)
         return self._entered(request, token, then)
@@ -101,7 +103,7 @@ class SignIn:
             if said["password"] != said["again"]:
                 raise InvalidInput("The two passwords differ.", expected="the same twice", todo="Type them again.")
             person = await run_in_threadpool(
-                self._ws.choose_password, said["name"], said["code"], said["password"], _address(request)
+                self._ws.choose_password, said["name"], said["code"], said["password"], client_address(request)
             )
         except HeadraceError as error:
             values = {"title": "choose a password", "name": said["name"], "error": error}
@@ -152,7 +154,7 @@ class SignIn:
 
 
 async def _fields(request: Request, *names: str) -> dict[str, str]:
-    form: Any = await request.form()
+    form: Any = await request.form(max_files=0, max_fields=20)
     return {name: value if isinstance(value := form.get(name, ""), str) else "" for name in names}
 
 
@@ -160,7 +162,3 @@ def _inside(then: str) -> str:
     """Where to go after signing in: a page of this console, whatever a link says."""
     good = then.startswith("/") and not then.startswith(("//", "/\\")) and then.isprintable()
     return then if good else "/"
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client is not None else ""

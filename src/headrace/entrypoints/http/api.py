@@ -11,14 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from headrace.entrypoints.http.callers import CALLER, COOKIE, Caller, named
+from headrace.entrypoints.http.callers import CALLER, COOKIE, Caller, client_address, named
 from headrace.entrypoints.outcomes import status_of
 from headrace.kernel.errors import HeadraceError, InvalidInput
 from headrace.serving.guard import Asked, shown_key
 from headrace.settings import acting, who
 from headrace.workspace import Workspace
 
-LARGEST_BODY = 32 << 20
 Verb = Callable[[Workspace, Request, Any], Any]
 
 
@@ -33,10 +32,6 @@ def api_routes(ws: Workspace) -> list[tuple[Route, Asked]]:
 def _endpoint(ws: Workspace, verb: Verb) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         body = await request.body() if request.method == "POST" else b""
-        if len(body) > LARGEST_BODY:
-            return refusal(
-                InvalidInput(f"The body has {len(body)} bytes.", expected=f"at most {LARGEST_BODY}", todo="Send less.")
-            )
         try:
             document = msgspec.json.decode(body) if body else {}
         except (msgspec.DecodeError, RecursionError) as error:
@@ -177,7 +172,7 @@ def _create_key(ws: Workspace, _request: Request, document: Any) -> Any:
 
 def _sign_in(ws: Workspace, request: Request, document: Any) -> Any:
     asked = _object(document, name=str, password=str)
-    address = request.client.host if request.client is not None else ""
+    address = client_address(request)
     person, token, until = ws.sign_in(asked.get("name", ""), asked.get("password", ""), address)
     return {"name": person.name, "role": person.role, "token": token, "until": until}
 

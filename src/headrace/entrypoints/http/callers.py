@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from starlette.requests import Request
+
+from headrace import settings
 from headrace.access.roles import ROLES
 from headrace.kernel.callers import Person
 from headrace.kernel.errors import KeyNeeded, Refused
@@ -12,6 +15,16 @@ from headrace.kernel.routes import Key, allows
 CALLER = "headrace.caller"
 """Where a request's scope has the `Caller`; None where nobody said who it is, and nobody had to."""
 COOKIE = "headrace_session"
+
+
+def client_address(request: Request) -> str:
+    """Where a request comes from: the peer, or what a proxy that is trusted (HEADRACE_PROXIES) says last."""
+    peer = request.client.host if request.client is not None else ""
+    trusted = [one.strip() for one in settings.read(settings.PROXIES).split(",") if one.strip()]
+    said = [one.strip() for one in request.headers.get("x-forwarded-for", "").split(",") if one.strip()]
+    while peer in trusted and said:
+        peer = said.pop()
+    return peer
 
 
 class Caller(NamedTuple):
