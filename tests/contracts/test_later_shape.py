@@ -2,11 +2,15 @@
 
 import json
 
+import msgspec
 import pytest
 from tests.conftest import Threshold, call, eventually, headrace_command, reshape_as_later
 
 import headrace
+from headrace.kernel.errors import WorkspaceTooNew
 from headrace.kernel.places import Places
+from headrace.training.datasets import DatasetSection
+from headrace.training.project import ModelSection, Policy
 
 ROW = {"minutes": 44.0, "carrier": "UA"}
 
@@ -63,11 +67,20 @@ def test_what_starts_afterwards_begins(live, example, start_headrace):
     assert headrace_command("--workspace", root, "workspace", "verify").returncode == 0
 
 
-def test_a_copy_takes_the_shape_of_where_it_is_made(live, tmp_path):
-    if not live.places.embedded:
-        pytest.skip("a folder is copied file by file")
+def test_a_move_that_would_leave_something_behind_is_refused(live, tmp_path):
+    if live.places.embedded:
+        pytest.skip("a folder is copied whole, with whatever is in its database")
     reshape_as_later(database_of(live))
-    live.copy(tmp_path / "copy")
-    copied = headrace.open(tmp_path / "copy")
-    assert copied.verify() == []
-    copied.close()
+    with pytest.raises(WorkspaceTooNew, match="later Headrace"):
+        live.copy(tmp_path / "copy")
+
+
+def test_what_is_as_always_is_not_kept_with_a_policy():
+    """So that an earlier release, which may not know a field, goes on as long as nobody uses it."""
+    section = ModelSection(dataset="d", target="t", train="m:f", seed=7)
+    policy = Policy(model="m", settings=section, dataset=DatasetSection(source="rows.csv"))
+    kept = msgspec.to_builtins(policy)
+    assert set(kept["settings"]) == {"dataset", "target", "train", "seed"} and set(kept["dataset"]) == {"source"}
+    assert msgspec.convert(kept, Policy) == policy
+    with pytest.raises(msgspec.ValidationError, match="unknown field"):
+        msgspec.convert({**kept, "settings": {**kept["settings"], "later": 1}}, Policy)

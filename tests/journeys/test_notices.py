@@ -160,7 +160,7 @@ def test_a_retraining_that_fails_is_told_by_mail_and_webhook(ws, tmp_path, hook,
             worker.wait()
     mail = mailbox.mails[0]
     assert (mail["To"], mail["Subject"]) == ("anna@example.org", "[headrace] m: a retraining failed")
-    assert "too many rows" in mail.get_content() and mail["Auto-Submitted"] == "auto-generated"
+    assert "It failed: invalid_project" in mail.get_content() and mail["Auto-Submitted"] == "auto-generated"
     headers, body = hook.taken[0]
     said = json.loads(body)
     assert verified(headers, body) and (said["type"], said["data"]["model"]) == ("run.failed", "m")

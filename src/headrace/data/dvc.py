@@ -6,10 +6,12 @@ its cache; what is not checked out is taken from there.
 
 from __future__ import annotations
 
+import configparser
 import glob
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -53,13 +55,22 @@ class Tracker:
         self.files = cache(self._files)
 
     def named(self, pattern: str) -> list[Path]:
-        """The tracked files that a path or glob names, whether they are checked out or not."""
-        wanted = self._root / pattern
+        """The tracked files that a path or glob names, or that lie in a folder which it names, checked out or not.
+
+        As among other files, names that begin with a dot or an underscore are passed over; so is what belongs
+        to a Delta table.
+        """
+        wanted = PurePath(self.name(self._root / pattern))
+        depth = len(wanted.parts)
         found = []
-        for pointer in self._pointers(pattern, wanted):
-            for path in self.files(pointer):
-                inside = wanted == self._root or wanted in path.parents
-                if inside or (len(path.parts) == len(wanted.parts) and path.match(str(wanted))):
+        for pointer in self._pointers(pattern):
+            files = self.files(pointer)
+            tables = {at.parent for path in files for at in path.parents if at.name == "_delta_log"}
+            for path in files:
+                parts = PurePath(self.name(path)).parts
+                there = not depth or (len(parts) >= depth and PurePath(*parts[:depth]).match(str(wanted)))
+                hidden = any(part.startswith((".", "_")) for part in parts[depth:])
+                if there and not hidden and tables.isdisjoint(path.parents):
                     found.append(path)
         return found
 
@@ -73,7 +84,7 @@ class Tracker:
         for at in (path, *path.parents):
             if not at.name:
                 break
-            pointer = at.with_name(at.name + SUFFIX)
+            pointer = _pointer(at)
             if pointer.is_file():
                 found = self.files(pointer)
                 if path not in found:
@@ -114,12 +125,17 @@ class Tracker:
         """A path as people know it."""
         return os.path.relpath(path, self._root)
 
-    def _pointers(self, pattern: str, wanted: Path) -> list[Path]:
-        """The pointers of what a pattern names, of the folders above it, and those in the folder that it names."""
-        above = [one for at in wanted.parents if at.name and (one := at.with_name(at.name + SUFFIX)).is_file()]
-        beside = [Path(self._root, one) for one in glob.glob(pattern + SUFFIX, root_dir=self._root)]  # noqa: PTH207
-        inside = sorted(wanted.rglob("*" + SUFFIX)) if wanted.is_dir() else []
-        return [*above, *(one for one in (*beside, *inside) if one.is_file())]
+    def _pointers(self, pattern: str) -> list[Path]:
+        """The pointers of what a pattern names, of the folders above it, and those in the folders that it names."""
+        above = [_pointer(at) for at in (self._root / pattern).parents if at.name]
+        parts = PurePath(pattern).parts
+        prefixes = [str(PurePath(*parts[:n])) + SUFFIX for n in range(1, len(parts) + 1)]
+        beside = [Path(self._root, one) for each in prefixes for one in glob.glob(each, root_dir=self._root)]  # noqa: PTH207
+        named = [Path(self._root, one) for one in glob.glob(pattern, root_dir=self._root)]  # noqa: PTH207
+        literal = [_pointer(self._root / pattern)] if PurePath(pattern).name else []
+        inside = [one for folder in named if folder.is_dir() for one in sorted(folder.rglob("*" + SUFFIX))]
+        found = (*above, *literal, *beside, *(_pointer(one) for one in named if one.name), *inside)
+        return list(dict.fromkeys(one for one in found if one.is_file()))
 
     def _files(self, pointer: Path) -> dict[Path, Tracked]:
         """The files behind a pointer by where they would be checked out."""
@@ -164,20 +180,42 @@ class Tracker:
         return found
 
 
+def _pointer(path: Path) -> Path:
+    return path.with_name(path.name + SUFFIX)
+
+
 def _listed(place: Path) -> bytes:
     """The listing of a folder as DVC writes it."""
     files = sorted((path.relative_to(place).as_posix(), path) for path in place.rglob("*") if path.is_file())
-    return json.dumps([{"md5": _md5(path.read_bytes()), "relpath": name} for name, path in files]).encode()
+    return json.dumps([{"md5": _md5_of(path), "relpath": name} for name, path in files]).encode()
 
 
 def _cached(folder: Path, md5: str) -> Path | None:
+    """A file in the cache of the project that a folder belongs to: the one that its config names, or its own."""
     for root in (folder, *folder.parents):
-        kept = root / ".dvc" / "cache"
-        for place in (kept / "files" / "md5" / md5[:2] / md5[2:], kept / md5[:2] / md5[2:]):
-            if place.exists():
-                return place
+        for kept in _caches(root / ".dvc"):
+            for place in (kept / "files" / "md5" / md5[:2] / md5[2:], kept / md5[:2] / md5[2:]):
+                if place.exists():
+                    return place
     return None
+
+
+def _caches(home: Path) -> Iterator[Path]:
+    for name in ("config.local", "config"):
+        parser = configparser.ConfigParser()
+        try:
+            parser.read(home / name)
+        except (configparser.Error, UnicodeDecodeError):
+            continue
+        if parser.has_option("cache", "dir"):
+            yield home / parser.get("cache", "dir", raw=True)
+    yield home / "cache"
 
 
 def _md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _md5_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -59,7 +59,7 @@ def read_source(patterns: Sequence[str], root: Path) -> Taken:
 
 def _each(patterns: Sequence[str], root: Path) -> Iterator[Taken]:
     """What the patterns find, each file once."""
-    seen: set[Path] = set()
+    seen: set[str] = set()
     tracker = Tracker(root)
     for pattern in patterns:
         if "://" in pattern:
@@ -74,8 +74,9 @@ def _each(patterns: Sequence[str], root: Path) -> Iterator[Taken]:
                 todo="Correct source in headrace.toml.",
             )
         for path in found:
-            if path.resolve() not in seen:
-                seen.add(path.resolve())
+            place = os.path.abspath(path)  # noqa: PTH100 - of DVC's links two may lead to one file of its cache
+            if place not in seen:
+                seen.add(place)
                 yield _read_delta(str(path), pattern) if _is_delta(path) else _read_local(path, root, tracker)
 
 
@@ -163,7 +164,7 @@ def _database_url(database: str, variables: Mapping[str, str]) -> sa.URL:
 
 def _paths(pattern: str, root: Path, tracker: Tracker) -> list[Path]:
     """The tables and files of a pattern, by name; a folder stands for the files in it, those of DVC among them."""
-    pattern = pattern.removesuffix(SUFFIX)
+    pattern = pattern.rstrip("/").removesuffix(SUFFIX) or "/"
     literal = root / pattern
     named = [literal] if literal.exists() else [Path(root, one) for one in glob.glob(pattern, root_dir=root)]  # noqa: PTH207
     here = {path for one in named for path in _inside(one)}

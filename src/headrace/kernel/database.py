@@ -205,6 +205,23 @@ def _need_compatible(connection: sa.Connection, known: set[str], current: str) -
         )
 
 
+def need_own_shape(connection: sa.Connection) -> None:
+    """See that the database has the shape that this code knows, and nothing beyond it.
+
+    Raises:
+        WorkspaceTooNew: a later Headrace made it.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current != ScriptDirectory.from_config(config).get_current_head():
+        raise WorkspaceTooNew(
+            f"The database {shown(connection.engine.url)} is one of a later Headrace (revision {current}).",
+            expected="a workspace of which everything is known here, so that nothing is left behind",
+            todo="Upgrade with 'pip install -U headrace', and copy then.",
+        )
+
+
 def shown(url: sa.URL) -> str:
     """A database's name as people may see it: a file, or an address without its password and options."""
     if url.get_backend_name() == "sqlite":
@@ -229,4 +246,4 @@ def _translated(engine: sa.Engine) -> Generator[None, None, None]:
         ) from error
 
 
-__all__ = ["Database", "add_if_absent", "metadata", "open_database", "shown"]
+__all__ = ["Database", "add_if_absent", "metadata", "need_own_shape", "open_database", "shown"]

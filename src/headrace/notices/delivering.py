@@ -40,6 +40,8 @@ def deliver(outbox: Outbox, postman: Postman) -> int:
             postman.bring(notice)
         except Undelivered as error:
             outbox.failed(notice, str(error), error.final)
+        except Exception as error:  # whatever a strange reply leads to; what it says may hold an address's secrets
+            outbox.failed(notice, f"a fault: {type(error).__name__}", False)
         else:
             outbox.delivered(notice)
             arrived += 1

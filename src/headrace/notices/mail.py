@@ -63,8 +63,11 @@ def send_mail(server: MailServer, notice: Notice) -> None:
         Undelivered: the server did not take it.
     """
     try:
-        with _connected(server) as connection:
+        connection = _connected(server)
+        try:
             connection.send_message(_message(server, notice))
+        finally:
+            _leave(connection)
     except smtplib.SMTPRecipientsRefused as error:
         code, said = next(iter(error.recipients.values()))
         raise Undelivered(f"{server.host} refused {notice.receiver}: {code} {_plain(said)}", code >= 550) from error
@@ -90,6 +93,14 @@ def _connected(server: MailServer) -> smtplib.SMTP:
         connection.close()
         raise
     return connection
+
+
+def _leave(connection: smtplib.SMTP) -> None:
+    """Say goodbye; what the server says to that changes nothing."""
+    try:
+        connection.quit()
+    except (smtplib.SMTPException, OSError):
+        connection.close()
 
 
 def _message(server: MailServer, notice: Notice) -> EmailMessage:

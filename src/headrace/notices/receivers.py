@@ -25,6 +25,11 @@ def receivers(text: str) -> tuple[Receiver, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def people_in(text: str) -> str:
+    """A text of owners without its URLs, of which some are secrets."""
+    return ", ".join(part.strip() for part in text.split(",") if part.strip() and "://" not in part)
+
+
 def one_receiver(text: str) -> Receiver:
     """The one in a text.
 
@@ -42,11 +47,12 @@ def one_receiver(text: str) -> Receiver:
 
 
 def _one(text: str) -> Receiver | None:
-    if not text.isprintable():
+    if not text.isprintable() or "=?" in text:  # an encoded word would be decoded into a header
         return None
     if text.startswith(("https://", "http://")):
         try:
-            good = bool(urlsplit(text).hostname) and " " not in text
+            at = urlsplit(text)
+            good = bool(at.hostname) and at.port != 0 and at.username is None and " " not in text
         except ValueError:
             good = False
         return Receiver("webhook", text) if good else None

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import http.client
 import urllib.error
 import urllib.request
 from datetime import datetime
@@ -61,8 +62,10 @@ def post(secret: str, notice: Notice, now: datetime) -> None:
     except urllib.error.HTTPError as error:
         with error:
             raise Undelivered(f"it replied {error.code}", error.code == GONE) from error
-    except (OSError, ValueError) as error:
-        raise Undelivered(str(error)) from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise Undelivered(
+            f"{type(error).__name__}: {error}" if isinstance(error, OSError) else "no HTTP reply"
+        ) from error
 
 
 def signed(secret: str, identity: str, now: datetime, body: bytes) -> dict[str, str]:

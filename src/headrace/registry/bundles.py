@@ -58,15 +58,25 @@ def share_files(draft: Draft, earlier: Iterable[Path]) -> int:
     saved = 0
     for bundle in earlier:
         for name, digest in _listed(bundle).items():
-            if digest not in wanted or digest_file(bundle / name) != digest:
-                continue
-            ours = draft.folder / wanted.pop(digest)
-            link = ours.with_name(f"{ours.name}.link")
-            with contextlib.suppress(OSError):
-                os.link(bundle / name, link)
-                saved += _size(ours)
-                link.replace(ours)
+            if digest in wanted and _link(bundle / name, draft.folder / wanted[digest], digest):
+                saved += _size(draft.folder / wanted.pop(digest))
     return saved
+
+
+def _link(theirs: Path, ours: Path, digest: str) -> bool:
+    """Put a link to `theirs` in the place of `ours`; whether it was done."""
+    link = ours.with_name(f"{ours.name}.link")
+    try:
+        if theirs.is_symlink() or digest_file(theirs) != digest:
+            return False
+        os.link(theirs, link)
+        link.replace(ours)
+    except OSError:
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            link.unlink(missing_ok=True)
+    return True
 
 
 def _listed(bundle: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from headrace.kernel import tables
-from headrace.kernel.database import Database
+from headrace.kernel.database import Database, need_own_shape
 from headrace.kernel.errors import Conflict, NotTrusted
 from headrace.kernel.places import Places
 from headrace.kernel.records import Copied
@@ -37,12 +37,14 @@ def move_workspace(
 
     Raises:
         Conflict: there is a workspace at the target, or a run is under way.
+        WorkspaceTooNew: a later Headrace made the source.
         NotTrusted: the copy is not whole.
         StorageUnavailable: one of the two cannot be used; the source is untouched.
     """
     (here, database), (there, its) = source, target
     _need_nothing(there, its)
     with database.read() as connection:
+        need_own_shape(connection)
         _need_rest(connection)
         files = here.objects.files()
         private = {here.audit_key: there.audit_key, here.signing_key: there.signing_key}

@@ -26,14 +26,16 @@ from headrace.kernel.schema import Schema
 from headrace.monitoring.predictions import Tables
 from headrace.monitoring.reference import MonitorReference
 from headrace.monitoring.windows import Watched, Windows
+from headrace.notices.receivers import receivers
 from headrace.registry.promotion import POLICY, Promotions
 from headrace.registry.versions import Versions
 from headrace.retraining.policy import due, proof_due, rollout_settings, slow_seconds
-from headrace.retraining.telling import Teller
+from headrace.retraining.telling import STALE, Teller
 from headrace.rollout.rollouts import Rollouts
 from headrace.runtimes.bundle import MONITOR
 from headrace.training.policies import kept_policy
 from headrace.training.project import ModelSection, Policy
+from headrace.training.proofs import Proofs
 from headrace.training.runs import Runs
 from headrace.training.version_diff import packages_changed
 
@@ -70,6 +72,7 @@ class Rooms(NamedTuple):
     prove: Prove
     teller: Teller
     traffic: Callable[[], list[ConsumerTraffic]]
+    proofs: Proofs
 
 
 class Loop:
@@ -96,8 +99,8 @@ class Loop:
         failed: Exception | None = None
         policies: dict[str, Policy] = {}
         for model in self._rooms.versions.models():
-            policy = kept_policy(self._rooms.database, model)
             try:
+                policy = kept_policy(self._rooms.database, model)
                 if policy is not None:
                     policies[model] = policy
                     self._turn_model(model, policy)
@@ -241,23 +244,26 @@ class Loop:
         for run in self._rooms.runs.list(model, limit=FOLLOWED):
             if run.created_by == POLICY:
                 self._rooms.teller.failed(run, section.owners, self._clock())
+                if run.kind == "prove" and run.status == "done":
+                    self._rooms.teller.unproved(self._rooms.proofs.get(run.id), section.owners, self._clock())
         for run in self._rooms.runs.list(model, limit=FOLLOWED, made=True):
             if run.created_by != POLICY or run.status != "done" or run.version is None:
                 continue
             version = self._rooms.versions.get(f"{model}@{run.version}")
-            self._compare(version, section)
             if self._untried(version, run):
                 self._roll_out(version, run, section)
+            self._compare(version, section)
 
     def _compare(self, version: Version, section: ModelSection) -> None:
         """Tell of packages that are others than those of the version before, once."""
-        if version.reference in self._compared or not section.owners.accuracy:
+        fresh = self._clock() - version.created <= STALE
+        if version.reference in self._compared or not fresh or not receivers(section.owners.accuracy):
             return
-        self._compared.add(version.reference)
         earlier = self._rooms.versions.list(version.name, limit=1, before=version.number)
         if earlier:
             folders = [self._rooms.versions.folder(one) for one in (earlier[0], version)]
             self._rooms.teller.packages(version, earlier[0], packages_changed(*folders), section.owners)
+        self._compared.add(version.reference)
 
     def _untried(self, version: Version, run: Run) -> bool:
         gate_passed = version.gate is None or version.gate.passed

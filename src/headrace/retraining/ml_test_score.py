@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from scipy.stats import spearmanr
 
-from headrace.kernel.records import Promotion, Proof, Record, Rollout, Run, Version, Window
+from headrace.kernel.records import Metric, Promotion, Proof, Record, Rollout, Run, Version, Window
 from headrace.notices.receivers import receivers
-from headrace.training.metrics import HIGHER_IS_BETTER
+from headrace.training.metrics import HIGHER_IS_BETTER, PRIMARY
 from headrace.training.project import Policy
 
 SECTIONS = {"D": "data and features", "M": "model development", "I": "infrastructure", "Mo": "monitoring"}
@@ -197,11 +197,17 @@ def _quick(f: Facts) -> Found:
 def _simpler(f: Facts) -> Found:
     if "linear" not in f.version.baselines or not f.version.metrics:
         return 0.0, f"missing: a constant and a linear model beside it {f.version.unweighed}".strip()
-    name, ours = next(iter(f.version.metrics.items()))
+    name, ours = compared(f.version)
     linear, constant = f.version.baselines["linear"], f.version.baselines["constant"]
     better = ours.low > linear.value if HIGHER_IS_BETTER.get(name, True) else ours.high < linear.value
     said = f"{name} {ours.value:.4f}; linear {linear.value:.4f}, constant {constant.value:.4f}"
     return (1.0, said) if better else (0.0, f"not: a linear model does as well: {said}")
+
+
+def compared(version: Version) -> tuple[str, Metric]:
+    """The metric by which simple models are held against a version: the task's first one that it has."""
+    name = PRIMARY.get(version.task, "")
+    return (name, version.metrics[name]) if name in version.metrics else next(iter(version.metrics.items()))
 
 
 def _online(f: Facts) -> Found:

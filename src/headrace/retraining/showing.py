@@ -9,6 +9,7 @@ import msgspec
 from headrace.audit.signing import Signer
 from headrace.kernel.errors import NotFound
 from headrace.kernel.records import Run, Version, Window
+from headrace.notices.receivers import people_in
 from headrace.registry.environment import Environment
 from headrace.registry.evidence.bom import ml_bom
 from headrace.registry.evidence.card import model_card
@@ -71,8 +72,8 @@ def owners_of(policy: Policy | None) -> dict[str, str]:
     """Who answers for what of a model."""
     owners = policy.settings.owners if policy else None
     return {
-        "accuracy and stability": owners.accuracy if owners else "",
-        "speed and interfaces": owners.speed if owners else "",
+        "accuracy and stability": people_in(owners.accuracy) if owners else "",
+        "speed and interfaces": people_in(owners.speed) if owners else "",
     }
 
 

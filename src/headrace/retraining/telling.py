@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from headrace.kernel.callers import ConsumerTraffic
-from headrace.kernel.records import Alarm, Approval, Rollout, Run, Version
+from headrace.kernel.records import Alarm, Approval, Proof, Rollout, Run, Version
 from headrace.notices.outbox import Outbox
 from headrace.training.project import OwnersSection
 
@@ -59,14 +59,28 @@ class Teller:
         self._tell(rollout.id, rollout.model, both, subject, f"Because {why}.{back}", document)
 
     def failed(self, run: Run, owners: OwnersSection, now: datetime) -> None:
-        """A run of the policy's own that failed."""
+        """A run of the policy's own that failed; of one kind of failure once a day. No value of a row is told."""
         if run.status != "failed" or run.ended is None or now - run.ended > STALE:
             return
-        error = str((run.error or {}).get("error", "")) or "it did not say why"
-        text = f"The run was started because of: {run.reason}\nIt failed: {error}\n\nheadrace runs {run.model}"
-        document = {"type": "run.failed", "model": run.model, "run": run.id, "kind": run.kind, "error": error}
+        said = run.error or {}
+        kind = str(said.get("kind", "fault"))
+        where = "".join(f", {name} {said[name]}" for name in ("field", "row") if said.get(name) is not None)
+        text = f"The run {run.id} was started because of: {run.reason}\nIt failed: {kind}{where}.\n"
+        text += f"\nheadrace runs {run.model} says all of it."
+        document = {"type": "run.failed", "model": run.model, "run": run.id, "kind": run.kind, "error": kind}
         subject = f"{run.model}: a {'proof' if run.kind == 'prove' else 'retraining'} failed"
-        self._tell(run.id, run.model, (owners.accuracy,), subject, text, document)
+        about = f"failed {run.model} {run.kind} {kind}{where} {run.ended:%Y-%m-%d}"
+        self._tell(about, run.model, (owners.accuracy,), subject, text, document)
+
+    def unproved(self, proof: Proof, owners: OwnersSection, now: datetime) -> None:
+        """A proof of the policy's own that came out otherwise."""
+        if proof.passed or now - proof.made > STALE:
+            return
+        name = f"{proof.model}@{proof.number}"
+        text = f"Made again from its records it is not the same: level {proof.level}. {proof.diverged}\n"
+        document = {"type": "proof.diverged", "model": proof.model, "version": proof.number, "level": proof.level}
+        subject = f"{name} could not be made again"
+        self._tell(f"proof {proof.id}", proof.model, (owners.accuracy,), subject, text, document)
 
     def packages(self, version: Version, before: Version, changed: list[str], owners: OwnersSection) -> None:
         """A version that the policy made with other packages than the one before it."""

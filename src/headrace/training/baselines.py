@@ -19,6 +19,7 @@ from headrace.training.metrics import HIGHER_IS_BETTER, PRIMARY, evaluate
 
 NEARLY = {"roc_auc": 0.995, "accuracy": 0.995, "rmse": 0.05}
 """What one column alone must not reach; of an error, as a share of the constant's."""
+MOST_ONE_HOT = 30
 Numbers = np.ndarray
 
 
@@ -26,9 +27,17 @@ class Trial:
     """The same held-out rows for every model."""
 
     def __init__(
-        self, task: Task, schema: Schema, target: str, training: pl.DataFrame, test: pl.DataFrame, seed: int
+        self,
+        task: Task,
+        schema: Schema,
+        target: str,
+        training: pl.DataFrame,
+        test: pl.DataFrame,
+        seed: int,
+        metrics: tuple[str, ...] = (),
     ) -> None:
         self._task = task
+        self._metrics = (PRIMARY[task], *metrics) if not metrics or PRIMARY[task] in metrics else metrics
         self._seed = seed
         self._features = [column.name for column in schema.features if column.name != target]
         order = np.random.default_rng(seed).permutation(training.height)
@@ -85,7 +94,12 @@ class Trial:
         shares = None if self._task == "regression" else model.predict_proba(test)
         classes = () if shares is None else tuple(model.classes_.tolist())
         found = evaluate(self._task, self._test_truth, answers, shares, classes)
-        return found.get(PRIMARY[self._task]) or next(iter(found.values()))
+        return next((found[name] for name in self._metrics if name in found), next(iter(found.values())))
+
+    def width(self) -> int:
+        """How many numbers a row is to a linear model, at most."""
+        texts = sum(min(len(places), MOST_ONE_HOT) for places in _Codes(self._training, self._features).places.values())
+        return texts + 4 * len(self._features)
 
 
 class _Codes:
@@ -93,11 +107,11 @@ class _Codes:
 
     def __init__(self, training: pl.DataFrame, names: list[str]) -> None:
         self._names = names
-        self._places: dict[str, list[str]] = {}
+        self.places: dict[str, list[str]] = {}
         for name in names:
             if training.schema[name] in (pl.String, pl.Categorical, pl.Enum):
                 counted = training[name].cast(pl.String).drop_nulls().value_counts(sort=True)
-                self._places[name] = counted[name].head(250).to_list()
+                self.places[name] = counted[name].head(250).to_list()
 
     def coded(self, frame: pl.DataFrame) -> Numbers:
         """Shape (rows, columns), NaN for null and for texts that are not known."""
@@ -107,10 +121,11 @@ class _Codes:
         """Shape (rows, columns), one for each of the 30 most frequent texts; nulls at the mean."""
         parts = []
         for name in self._names:
-            if name in self._places:
+            if name in self.places:
                 texts = frame[name].cast(pl.String)
                 parts += [
-                    (texts == value).fill_null(False).to_numpy().astype(float) for value in self._places[name][:30]
+                    (texts == value).fill_null(False).to_numpy().astype(float)
+                    for value in self.places[name][:MOST_ONE_HOT]
                 ]
             else:
                 parts += self._numbers(frame[name], name)
@@ -119,8 +134,8 @@ class _Codes:
         return np.where(np.isfinite(numbers), numbers, means)
 
     def _numbers(self, series: pl.Series, name: str) -> list[Numbers]:
-        if name in self._places:
-            places = {value: float(place) for place, value in enumerate(self._places[name])}
+        if name in self.places:
+            places = {value: float(place) for place, value in enumerate(self.places[name])}
             return [series.cast(pl.String).replace_strict(places, default=None, return_dtype=pl.Float64).to_numpy()]
         if series.dtype in (pl.Datetime, pl.Date):
             moment = series.cast(pl.Datetime("us"))

@@ -124,8 +124,9 @@ class Collector:
         object storage it was uploaded before."""
         known = set(connection.execute(sa.select(tables.versions.c.digest)).scalars())
         for path in self._objects.children(self._places.bundles):
-            young = self._objects.remote and now - self._objects.modified(path) <= ABANDONED
-            if path.name.partition(".")[0] not in known and not young:
+            if path.name.partition(".")[0] in known:
+                continue
+            if not self._objects.remote or now - self._objects.modified(path) > ABANDONED:
                 yield self._freed("bundle", path.name[:16], "no version was entered for it", [path])
 
     def _runs(self, connection: sa.Connection, before: str) -> Iterator[Freed]:

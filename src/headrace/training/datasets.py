@@ -13,8 +13,9 @@ Function = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 WAYS = ("load", "source", "sql", "base")
 
 
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the project file."""
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A table of the project file. What is as always is not kept with a policy: an earlier Headrace, which may not know
+    the field, then goes on; where a project uses the field, it must not."""
 
 
 class JoinSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

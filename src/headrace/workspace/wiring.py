@@ -117,6 +117,7 @@ class Rooms:
             lambda version, reason, who: self.starter.prove(version, {"version": version.reference}, who, reason),
             Teller(self.outbox, settings.read(settings.CONSOLE_URL)),
             self.consumers,
+            self.proof_store,
         )
 
     def postman(self) -> Postman:

@@ -105,14 +105,10 @@ def test_a_folder_that_dvc_tracks_is_taken_with_its_hash(folder):
         assert all(line.endswith(DIR) for line in read_source([pattern], folder).origin), pattern
 
 
-@pytest.mark.parametrize(("pattern", "files"), [("data", 3), ("data/*.csv", 2), ("data/sub/a.csv", 1), ("d*/b.csv", 1)])
+@pytest.mark.parametrize(("pattern", "files"), [("data", 3), ("data/*.csv", 2), ("data/sub/a.csv", 1), ("data/", 3)])
 def test_a_folder_that_is_not_checked_out_comes_from_the_cache(folder, pattern, files):
-    before = read_source([pattern], folder) if pattern != "d*/b.csv" else None
+    before = read_source([pattern], folder)
     shutil.rmtree(folder / "data")
-    if before is None:
-        with pytest.raises(InvalidInput, match="There is nothing"):
-            read_source([pattern], folder)
-        return
     taken = read_source([pattern], folder)
     assert len(taken.origin) == files and taken.origin == before.origin and taken.frame.equals(before.frame)
 
@@ -148,3 +144,50 @@ def test_a_listing_that_leads_elsewhere_is_refused(folder):
         (folder / "data.dvc").write_text(f"outs:\n- md5: {md5(listing)}.dir\n  path: data\n")
         with pytest.raises(NotTrusted, match="leads out of it"):
             read_source(["data"], folder)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "files"),
+    [("data", 3), ("data/", 3), ("d*", 3), ("d*/", 3), ("data/*.csv", 2), ("d*/*.csv", 2), (".", 3)],
+)
+def test_a_file_that_is_missing_is_not_left_out(folder, pattern, files):
+    (folder / "data" / "b.csv").unlink()
+    assert len(read_source([pattern], folder).origin) == files
+
+
+def test_a_folder_whose_name_looks_like_a_pattern(folder):
+    strange = folder.with_name(f"{folder.name} [1]")
+    folder.rename(strange)
+    (strange / "data" / "b.csv").unlink()
+    assert len(read_source(["data/*.csv"], strange).origin) == 2
+
+
+def tracked(folder, name, files):
+    """Track a folder as DVC does, without a cache."""
+    for inside, content in files.items():
+        place = folder / name / inside
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    found = sorted(p.relative_to(folder / name).as_posix() for p in (folder / name).rglob("*") if p.is_file())
+    listing = json.dumps([{"md5": md5((folder / name / one).read_bytes()), "relpath": one} for one in found]).encode()
+    (folder / f"{name}.dvc").write_text(f"outs:\n- md5: {md5(listing)}.dir\n  path: {name}\n")
+
+
+def test_hidden_files_are_passed_over_as_elsewhere(tmp_path):
+    tracked(tmp_path, "data", {"a.csv": b"x\n1\n", "_meta.csv": b"x\n2\n", ".ipynb_checkpoints/a.csv": b"x\n1\n"})
+    assert read_source(["data"], tmp_path).frame["x"].to_list() == [1]
+
+
+def test_a_delta_table_is_read_as_one(tmp_path):
+    frame = pl.DataFrame({"x": [1, 2, 3]})
+    frame.write_delta(tmp_path / "data")
+    frame.filter(pl.col("x") > 1).write_delta(tmp_path / "data", mode="overwrite")
+    tracked(tmp_path, "data", {})
+    assert sorted(read_source(["data"], tmp_path).frame["x"].to_list()) == [2, 3]
+
+
+def test_the_cache_may_be_elsewhere(folder):
+    (folder / ".dvc" / "cache").rename(folder / "shared")
+    (folder / ".dvc" / "config").write_text("[core]\n    remote = x\n[cache]\n    dir = ../shared\n")
+    shutil.rmtree(folder / "data")
+    assert read_source(["data"], folder).frame.height == 3

@@ -1,5 +1,7 @@
 """A notice is written down once, due again later while it does not arrive, and given up after a day."""
 
+import socket
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +10,7 @@ from headrace.kernel.errors import InvalidInput
 from headrace.notices.delivering import Postman, deliver
 from headrace.notices.mail import MailServer, Undelivered, mail_server
 from headrace.notices.outbox import KEPT, MOST_ATTEMPTS, Outbox
-from headrace.notices.receivers import Receiver, one_receiver, receivers
+from headrace.notices.receivers import Receiver, one_receiver, people_in, receivers
 from headrace.notices.webhooks import signed
 
 
@@ -34,13 +36,30 @@ def tell(outbox, about="a1", owners=("Anna <anna@example.org>",)):
     outbox.tell(about, "late", owners, "late:\n alarm", "It drifts.", {"type": "alarm.drift"})
 
 
+STRANGE = (
+    "a@=?utf-8?q?x.org=0aBcc=3avictim=40example.net?=",
+    "=?utf-8?q??=@a",
+    "https://chat.example.org:hooks/7",
+    "https://user:secret@hooks.example.org/x",
+)
+
+
 def test_who_is_told_is_read_from_a_text():
     text = "Anna Smith <anna@example.org>, https://chat.example.org/hooks/7?x=1,Berta, anna@example.org , ftp://x.org"
     assert receivers(text) == (
         Receiver("mail", "anna@example.org"),
         Receiver("webhook", "https://chat.example.org/hooks/7?x=1"),
     )
-    for nobody in ("", "the team", "https://", "http:///x", "a@b c@d", "x@y\nBcc: z@example.org", "https://[bad"):
+    for nobody in (
+        "",
+        "the team",
+        "https://",
+        "http:///x",
+        "a@b c@d",
+        "x@y\nBcc: z@example.org",
+        "https://[bad",
+        *STRANGE,
+    ):
         assert receivers(nobody) == ()
         with pytest.raises(InvalidInput):
             one_receiver(nobody)
@@ -104,6 +123,34 @@ def test_one_that_does_not_arrive_holds_up_no_other(outbox, now):
         "mail": (False, "it is away"),
         "webhook": (True, ""),
     }
+
+
+def test_whatever_goes_wrong_counts_and_holds_up_nothing(outbox, now):
+    """A server that speaks no HTTP, and a fault of our own."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: [_talk(server) for _ in range(2)], daemon=True).start()
+        tell(outbox, owners=(f"http://127.0.0.1:{server.getsockname()[1]}/x",))
+        assert deliver(outbox, Postman(None, "", now)) == 0
+    assert (outbox.list()[0].attempts, outbox.list()[0].error) == (1, "no HTTP reply")
+
+    class Broken(Postman):
+        def bring(self, notice):
+            raise IndexError("secret")
+
+    now.at += timedelta(minutes=1)
+    assert deliver(outbox, Broken(None, "", now)) == 0
+    assert (outbox.list()[0].attempts, outbox.list()[0].error) == (2, "a fault: IndexError")
+
+
+def _talk(server):
+    peer, _ = server.accept()
+    with peer:
+        peer.recv(65536)
+        peer.sendall(b"220 I am a mail server\r\n")
+
+
+def test_urls_stay_out_of_what_is_shown():
+    assert people_in("Anna <a@example.org>, https://hooks.example.org/secret , Berta") == "Anna <a@example.org>, Berta"
 
 
 def test_without_a_mail_server_the_notice_says_so(outbox, now):

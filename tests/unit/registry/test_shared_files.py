@@ -72,3 +72,21 @@ def test_a_copy_is_whole(ws, two, tmp_path):
     copy = headrace.open(tmp_path / "copy")
     assert copy.verify() == [] and len(copy.versions("late")) == 2
     copy.close()
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("how", ["gone", "a link", "unreadable"])
+def test_an_earlier_bundle_that_is_not_whole_holds_up_nothing(ws, two, example, tmp_path, how):
+    sizes = {name: stat.st_size for name, stat in inodes(ws, two[0]).items()}
+    for version in two:
+        path = ws.places.bundles / version.digest / max(sizes, key=sizes.get)
+        content = path.read_bytes()
+        path.unlink()
+        if how == "a link":
+            (tmp_path / "elsewhere").write_bytes(content)
+            path.symlink_to(tmp_path / "elsewhere")
+        elif how == "unreadable":
+            path.mkdir()
+    third = ws.register("late", Wordy(30.0), example=example)
+    folder = ws.version_store.folder(third)
+    assert not [p for p in folder.rglob("*") if p.is_symlink() or p.suffix == ".link"]

@@ -80,14 +80,21 @@ def test_both_owners_hear_how_a_rollout_ended(ws, teller):
     assert ("berta", "[headrace] late@2 is live") in told(ws)
 
 
-def test_a_failed_run_says_why(ws, teller):
-    run = Run(
-        id="u1", model="late", kind="train", status="failed", reason="schedule", created_by="policy", created=NOW, ended=NOW,
-        params={}, error={"error": "The file is empty."},
+def run(name, error, **more):
+    return Run(
+        id=name, model="late", kind="train", status="failed", reason="schedule", created_by="policy", created=NOW,
+        params={}, error=error, **{"ended": NOW, **more},
     )  # fmt: skip
-    teller.failed(run, OWNERS, NOW)
-    (notice,) = ws.notices()
-    assert notice.subject == "[headrace] late: a retraining failed" and "The file is empty." in notice.text
+
+
+def test_a_failed_run_is_told_once_a_day_and_without_values(ws, teller):
+    error = {"error": "Row 3: 'Anna' is no number", "kind": "schema_violation", "field": "name", "row": 3}
+    for name, ended in (("u1", NOW), ("u2", NOW + timedelta(hours=1)), ("u3", NOW + timedelta(days=1))):
+        teller.failed(run(name, error, ended=ended), OWNERS, NOW)
+    assert len(ws.notices()) == 2
+    notice = ws.notices()[0]
+    assert notice.subject == "[headrace] late: a retraining failed"
+    assert "schema_violation, field name, row 3" in notice.text and "Anna" not in notice.text + str(notice.document)
 
 
 def test_a_version_that_waits_says_how_it_is_approved(ws, teller):

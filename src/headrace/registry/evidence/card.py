@@ -83,8 +83,10 @@ def _beside(version: Version) -> str:
     if not version.baselines:
         return f"Simpler models were not trained beside it: {version.unweighed}" if version.unweighed else ""
     rows = [(name, f"{m.value:.4f}", f"{m.low:.4f} to {m.high:.4f}") for name, m in version.baselines.items()]
-    metric = next(iter(version.metrics), "")
-    return "### Beside simpler models\n\n" + _table(("model", metric, "95 % interval"), rows)
+    first = {"regression": "rmse"}.get(version.task, "")
+    metric = first if first in version.metrics else next(iter(version.metrics), "")
+    ours = [("this version", f"{m.value:.4f}", f"{m.low:.4f} to {m.high:.4f}") for m in [version.metrics[metric]]]
+    return "### Beside simpler models\n\n" + _table(("model", metric, "95 % interval"), ours + rows)
 
 
 def _gains(version: Version) -> str:
