@@ -74,14 +74,22 @@ def gains(scorer: Scorer, test: pl.DataFrame, target: str, seed: int) -> tuple[G
     began = time.monotonic()
     before = losses(scorer, rows, truth)
     if (time.monotonic() - began) * SHUFFLES * len(names) > MOST_SECONDS:
-        raise InvalidInput("The model is too slow.", todo="", expected=f"all columns within {MOST_SECONDS:.0f} s")
+        raise InvalidInput(
+            "The model is too slow.",
+            expected=f"all columns within {MOST_SECONDS:.0f} s",
+            todo="Nothing is needed: the version has no gains.",
+        )
     found = []
     for name in names:
         random = np.random.default_rng([seed, *name.encode()])
         shuffled = [rows.with_columns(rows[name][random.permutation(rows.height)]) for _ in range(SHUFFLES)]
         grown = np.mean([losses(scorer, frame, truth) for frame in shuffled], axis=0) - before
         if not np.isfinite(grown).all():
-            raise InvalidInput(f"Where {name} is shuffled, some answers are no numbers.", todo="")
+            raise InvalidInput(
+                f"Where {name} is shuffled, some answers are no numbers.",
+                expected="numbers for all rows",
+                todo="Nothing is needed, unless such rows may come.",
+            )
         half = Z * float(grown.std()) / max(len(grown), 1) ** 0.5
         mean = float(grown.mean())
         found.append(Gain(column=name, value=mean, low=mean - half, high=mean + half))
@@ -118,7 +126,11 @@ def _baselines(
     trial = Trial(scorer.task, scorer.schema, target, plain[0], plain[1], seed, tuple(evaluation.metrics))
     numbers = trial.width() * plain[0].height * max(len(scorer.classes) - 1, 1)
     if numbers > MOST_NUMBERS:
-        raise InvalidInput(f"It would take {numbers:,} numbers.", todo="", expected=f"at most {MOST_NUMBERS:,}")
+        raise InvalidInput(
+            f"It would take {numbers:,} numbers.",
+            expected=f"at most {MOST_NUMBERS:,}",
+            todo="Nothing is needed: the version stands without a comparison.",
+        )
     with importlib.import_module("threadpoolctl").threadpool_limits(1):
         found = {"constant": trial.constant(), "linear": trial.linear()}
     return {name: metric for name, metric in found.items() if math.isfinite(metric.value)}

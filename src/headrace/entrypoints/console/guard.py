@@ -67,10 +67,15 @@ class Limited:
         self._most = most
         self._seen = 0
 
-    def check(self, headers: dict[bytes, bytes]) -> None:
-        """Refuse what says of itself that it is too large."""
+    async def check(self, headers: dict[bytes, bytes]) -> None:
+        """Refuse what says of itself that it is too large; up to a limit it is still read, as many clients hear nothing
+        before they have sent all."""
         said = headers.get(b"content-length", b"0")
-        self._count(int(said) if said.isdigit() else 0)
+        size = int(said) if said.isdigit() and len(said) < 20 else 0
+        more = self._most < size <= LARGEST_BODY
+        while more:
+            more = bool((await self._receive()).get("more_body"))
+        self._count(size)
 
     async def __call__(self) -> Message:
         """The next part."""
@@ -122,7 +127,7 @@ class Guarded:
         try:
             asked = scope_of(self._table, scope)
             limited = Limited(receive, LARGEST_OPEN if asked is None else LARGEST_BODY)
-            limited.check(dict(scope["headers"]))
+            await limited.check(dict(scope["headers"]))
             if asked is not None:
                 scope[CALLER] = caller = await self._caller(dict(scope["headers"]), asked)
                 if caller is not None:
