@@ -8,11 +8,12 @@ LOCKED := $(PIP) install --no-deps --require-hashes --no-build-isolation
 
 # What runs on PostgreSQL and object storage too.
 JOURNEYS := approval capture_policy client data_plane datasets evidence forgetting keeping keys lineage many_versions \
-	notices oidc people python_function registering_files same_answer serving version_diff
-CONTRACTS := both_ways described dialects later_shape scorer
+	notices people serving version_diff
+CONTRACTS := both_ways described later_shape scorer
 ON_BOTH := $(JOURNEYS:%=tests/journeys/test_%.py) $(CONTRACTS:%=tests/contracts/test_%.py) \
 	tests/faults/test_promoting_together.py
-LONG_ON_BOTH := tests/journeys/test_loop.py tests/journeys/test_prove.py
+LONG := loop oidc prove python_function registering_files same_answer
+LONG_ON_BOTH := $(LONG:%=tests/journeys/test_%.py) tests/contracts/test_dialects.py
 
 .PHONY: demo test test-all soak lint lock clean
 
