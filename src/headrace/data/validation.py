@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
 import polars as pl
 
 from headrace.kernel.errors import SchemaViolation
@@ -17,6 +21,26 @@ _TARGETS: dict[str, pl.DataType] = {
 _TRUE, _FALSE = ("true", "True", "TRUE", "1"), ("false", "False", "FALSE", "0")
 
 
+class Broken(NamedTuple):
+    """The rows, as a mask, whose value in a column breaks the schema; `what` says it of one of them."""
+
+    column: Column
+    rows: pl.Series
+    what: Callable[[int], str]
+    expected: str = ""
+    todo: str = "Correct the value, or leave the row out."
+
+    def violation(self, row: int) -> SchemaViolation:
+        """The error that names this row."""
+        return SchemaViolation(
+            f"Row {row}, field {self.column.name!r}: {self.what(row)}.",
+            row=row,
+            field=self.column.name,
+            expected=self.expected or describe_type(self.column),
+            todo=self.todo,
+        )
+
+
 def conform(frame: pl.DataFrame, schema: Schema, *, needed: tuple[Column, ...] | None = None) -> pl.DataFrame:
     """The columns that `schema` asks for, in its order and types; others are left out.
 
@@ -24,6 +48,20 @@ def conform(frame: pl.DataFrame, schema: Schema, *, needed: tuple[Column, ...] |
 
     Raises:
         SchemaViolation: a column is absent, or a value has the wrong type; names the first row (from 0) and field.
+    """
+    conformed, broken = check(frame, schema, needed=needed)
+    for one in broken:
+        raise one.violation(one.rows.arg_max() or 0)
+    return conformed
+
+
+def check(
+    frame: pl.DataFrame, schema: Schema, *, needed: tuple[Column, ...] | None = None
+) -> tuple[pl.DataFrame, list[Broken]]:
+    """As `conform`, but with what is broken instead of an error; a broken value is null.
+
+    Raises:
+        SchemaViolation: a column is absent.
     """
     wanted = schema.asked if needed is None else needed
     absent = [c for c in wanted if c.name not in frame.columns and c.role in ("feature", "target")]
@@ -36,13 +74,13 @@ def conform(frame: pl.DataFrame, schema: Schema, *, needed: tuple[Column, ...] |
             expected=f"the columns {', '.join(c.name for c in wanted if c.role != 'time' and c.role != 'key')}",
             todo="Add the column, or correct its name.",
         )
-    there = [_typed(frame[column.name], column) for column in wanted if column.name in frame.columns]
+    typed = [_typed(frame[column.name], column) for column in wanted if column.name in frame.columns]
+    there = [series for series, _ in typed]
     nulls = [pl.Series(c.name, [None] * frame.height, dtype=_TARGETS[c.type]) for c in absent]
     order = [column.name for column in wanted if column in absent or column.name in frame.columns]
     conformed = pl.DataFrame(there + nulls).select(order)
-    if schema.enforce:
-        _enforce(conformed, wanted)
-    return conformed
+    broken = [one for _, one in typed if one is not None]
+    return conformed, broken + (_enforced(conformed, wanted) if schema.enforce else [])
 
 
 def refuse_infinite(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
@@ -51,35 +89,41 @@ def refuse_infinite(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     Raises:
         SchemaViolation: a number is infinite.
     """
-    for column in schema.features:
-        if column.type == "number" and frame[column.name].is_infinite().any():
-            row = frame[column.name].is_infinite().arg_max() or 0
-            raise _violation(row, column, f"{frame[column.name][row]} is not finite")
+    for one in infinite(frame, schema):
+        raise one.violation(one.rows.arg_max() or 0)
     return frame
 
 
-def _violation(row: int, column: Column, what: str) -> SchemaViolation:
-    return SchemaViolation(
-        f"Row {row}, field {column.name!r}: {what}.",
-        row=row,
-        field=column.name,
-        expected=describe_type(column),
-        todo="Correct the value, or leave the row out.",
-    )
+def infinite(frame: pl.DataFrame, schema: Schema) -> list[Broken]:
+    """The infinite numbers among the features of a frame that conforms to `schema`."""
+    found = ((column, frame[column.name]) for column in schema.features if column.type == "number")
+    return [
+        Broken(column, series.is_infinite().fill_null(False), lambda row, s=series: f"{s[row]} is not finite")
+        for column, series in found
+        if series.is_infinite().any()
+    ]
 
 
-def _typed(series: pl.Series, column: Column) -> pl.Series:
+def _typed(series: pl.Series, column: Column) -> tuple[pl.Series, Broken | None]:
     if series.dtype.is_float() and column.type != "string":
         series = series.fill_nan(None)
     typed = _cast(series, column)
-    broken = (
-        typed.is_null() if not column.nullable and column.role == "feature" else typed.is_null() & series.is_not_null()
-    )
-    if broken.any():
-        row = broken.arg_max() or 0
+    broken = typed.is_null()
+    if broken.any() and series.dtype == pl.String and column.type in ("integer", "number"):
+        series = series.str.strip_chars()
+        series = pl.select(pl.when(~series.str.to_lowercase().is_in(["", "nan"])).then(series)).to_series()
+        typed = _cast(series, column)
+        broken = typed.is_null()
+    if column.nullable or column.role != "feature":
+        broken = broken & series.is_not_null()
+    if not broken.any():
+        return typed, None
+
+    def what(row: int) -> str:
         found = "null" if series[row] is None else repr(series[row])
-        raise _violation(row, column, f"{found} is not {describe_type(column)}")
-    return typed
+        return f"{found} is not {describe_type(column)}"
+
+    return typed, Broken(column, broken, what)
 
 
 def _cast(series: pl.Series, column: Column) -> pl.Series:
@@ -96,7 +140,8 @@ def _cast(series: pl.Series, column: Column) -> pl.Series:
         whole = pl.when(number == number.floor()).then(number).cast(pl.Int64, strict=False)
         chosen = pl.coalesce(exact, whole) if text else whole
         return pl.select(v=series).select(chosen.alias(series.name)).to_series()
-    return series.cast(_TARGETS[column.type], strict=False).rename(series.name)
+    cast = series.cast(_TARGETS[column.type], strict=False).rename(series.name)
+    return cast.fill_nan(None) if column.type == "number" else cast
 
 
 def _compatible(dtype: pl.DataType, column: Column) -> bool:
@@ -126,7 +171,8 @@ def _moments(series: pl.Series) -> pl.Series:
     return pl.Series(series.name, [None] * len(series), dtype=moment)
 
 
-def _enforce(frame: pl.DataFrame, wanted: tuple[Column, ...]) -> None:
+def _enforced(frame: pl.DataFrame, wanted: tuple[Column, ...]) -> list[Broken]:
+    found = []
     for column in wanted:
         if column.name not in frame.columns:
             continue
@@ -137,12 +183,12 @@ def _enforce(frame: pl.DataFrame, wanted: tuple[Column, ...]) -> None:
         elif column.minimum is not None and column.maximum is not None:
             outside = ((series < column.minimum) | (series > column.maximum)).fill_null(False)
         if outside.any():
-            row = outside.arg_max() or 0
             seen = column.categories or f"{column.minimum:g} to {column.maximum:g}"
-            raise SchemaViolation(
-                f"Row {row}, field {column.name!r}: {series[row]!r} was not seen in training (enforced).",
-                row=row,
-                field=column.name,
-                expected=f"one of {seen}" if column.categories else str(seen),
-                todo="Correct the value, or set enforce = false.",
-            )
+            expected = f"one of {seen}" if column.categories else str(seen)
+            what = partial(_unseen, series)
+            found.append(Broken(column, outside, what, expected, "Correct the value, or set enforce = false."))
+    return found
+
+
+def _unseen(series: pl.Series, row: int) -> str:
+    return f"{series[row]!r} was not seen in training (enforced)"

@@ -135,6 +135,11 @@ class Places:
         return self.root / "runs"
 
     @property
+    def jobs(self) -> Path:
+        """A folder for each batch job, with its plan and parts, and its result where it was given no place."""
+        return self.root / "jobs"
+
+    @property
     def logs(self) -> Path:
         """What background processes print."""
         return self.root / "logs"

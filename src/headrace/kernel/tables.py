@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
 
 metadata = MetaData()
 
@@ -321,6 +321,40 @@ notices = Table(
     Column("error", Text, nullable=False),
     Index("notices_by_due", "delivered", "given_up", "due"),
     Index("notices_by_time", "created"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("model", String, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("bundle", String, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("options", JSON, nullable=False),
+    Column("identity", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("created", String, nullable=False),
+    Column("started", String, nullable=False),
+    Column("ended", String, nullable=False),
+    Column("scored", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("chunks", Integer, nullable=False),
+    Column("chunks_done", Integer, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("rejects", Text, nullable=False),
+    Column("error", JSON),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("beat", String, nullable=False),
+    Column("served", Float, nullable=False),
+    Column("stopping", Boolean, nullable=False),
+    Index("jobs_by_status", "status"),
+    Index("jobs_by_identity", "identity"),
 )
 
 compatibility = Table(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
 from datetime import timedelta
-from pathlib import Path
 
 import sqlalchemy as sa
 
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, from_text, to_text
 from headrace.kernel.database import Database
+from headrace.kernel.hosts import is_gone, this_host
 
 LEASE = timedelta(seconds=8)
 
@@ -32,7 +31,7 @@ class Leases:
             if not renewed.rowcount:
                 row = {
                     "executor": executor,
-                    "host": _host(),
+                    "host": this_host(),
                     "pid": os.getpid(),
                     "started": now,
                     "beat": now,
@@ -86,12 +85,4 @@ class Leases:
     def _dead(self, row: sa.Row[tuple[object, ...]]) -> bool:
         if not row.beat or from_text(row.beat) + LEASE < self._clock():
             return True
-        return row.host == _host() and not Path(f"/proc/{row.pid}").exists()
-
-
-def _host() -> str:
-    """This host, and which of its processes are seen here: containers may share a name and no processes."""
-    try:
-        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return socket.gethostname()
+        return is_gone(row.host, row.pid)

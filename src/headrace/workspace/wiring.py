@@ -19,6 +19,8 @@ from headrace.access.people import People
 from headrace.access.sessions import Sessions
 from headrace.audit.log import AuditLog
 from headrace.audit.signing import open_signer
+from headrace.batch.jobs import Jobs
+from headrace.batch.running import Runner
 from headrace.data.snapshots import Snapshots
 from headrace.kernel.callers import ConsumerTraffic
 from headrace.kernel.clock import Clock
@@ -82,6 +84,8 @@ class Rooms:
         self.outbox = Outbox(self.database, clock)
         self.collector = Collector(places, self.audit_log, self.snapshots, clock)
         self.leases = Leases(self.database, clock)
+        self.job_store = Jobs(self.database, self.audit_log, clock)
+        self.runner = Runner(places, self.job_store, self.version_store)
 
     def _publish_key(self) -> None:
         """Write the public half of the signing key, once what an earlier Headrace registered here is signed."""

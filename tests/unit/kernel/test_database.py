@@ -15,7 +15,7 @@ from headrace.kernel.database import open_database
 from headrace.kernel.errors import WorkspaceTooNew
 from headrace.kernel.migrations import OLDEST
 
-LATER = ("proofs", "holds", "approvals", "version_metrics", "people", "sessions", "notices", "compatibility")
+LATER = ("proofs", "holds", "approvals", "version_metrics", "people", "sessions", "notices", "compatibility", "jobs")
 
 
 @pytest.fixture

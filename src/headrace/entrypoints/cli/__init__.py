@@ -32,6 +32,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "approve": ("versions:approve", "Serve", "Approve a version that another person wants to make live."),
     "rollback": ("versions:rollback", "Serve", "Point live back at the version before."),
     "predict": ("versions:predict", "Serve", "Answers to the rows of a file or of standard input."),
+    "score": ("jobs:score", "Serve", "Score a file, a folder or a glob, and write one file of answers."),
+    "jobs": ("jobs:jobs", "Serve", "List batch jobs; look at one, cancel it, retry it."),
     "up": ("processes:up", "Serve", "Start everything on this machine."),
     "serve": ("serve:serve", "Serve", "Start a scoring server."),
     "keys": ("keys:keys", "Serve", "Make, list and revoke the keys of those who call."),

@@ -1,0 +1,81 @@
+"""Asking for a job: refused at once where it could never be done, and found again where it was asked for before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headrace.batch.job import UNDER_WAY, Asked, Job, Options
+from headrace.batch.jobs import Jobs
+from headrace.batch.placing import exists, is_ours, rejects_path
+from headrace.batch.planning import read_plan, stamp
+from headrace.batch.running import most_rejects
+from headrace.batch.sources import find_files
+from headrace.batch.writing import result_format
+from headrace.kernel.errors import HeadraceError, InvalidInput
+from headrace.kernel.places import Places
+from headrace.kernel.records import Version
+
+
+def ask(places: Places, jobs: Jobs, version: Version, source: str, destination: str, options: Options, who: str) -> Job:
+    """A job that scores `source`: a new one, or the one that was asked for in the same words and still holds.
+
+    One that failed, or is under way, goes on; one that is done holds while its source and its result are unchanged.
+
+    Raises:
+        InvalidInput: it could never be done.
+        Conflict: the destination exists.
+    """
+    asked = Asked(
+        model=version.name,
+        version=version.number,
+        bundle=version.digest,
+        source=_absolute(source),
+        destination=str(Path(destination).absolute()),
+        options=options,
+    )
+    result_format(destination)
+    most_rejects(options.rejects, 1)
+    if options.chunk <= 0 or options.threads < 0:
+        raise InvalidInput(
+            f"A chunk of {options.chunk} bytes in {options.threads} threads cannot be scored.",
+            expected="a positive number of bytes, and of threads",
+            todo="Correct them.",
+        )
+    standing = jobs.same(asked)
+    if standing is not None and standing.status in UNDER_WAY:
+        return standing
+    if standing is not None and _holds(places, standing):
+        return standing if standing.status == "done" else jobs.retry(standing.id, who)
+    find_files(asked.source)
+    folder = Path(asked.destination).parent
+    if not folder.is_dir():
+        raise InvalidInput(
+            f"There is no folder {folder}.", field="destination", expected="a folder that exists", todo="Make it first."
+        )
+    for path in (Path(asked.destination), rejects_path(asked.destination)):
+        if path.exists() and not options.overwrite:
+            raise exists(str(path))
+    return jobs.add(asked, who)
+
+
+def _absolute(source: str) -> str:
+    return str(Path(source).absolute())
+
+
+def _holds(places: Places, job: Job) -> bool:
+    """Whether a job that ended still stands for its source, and its result, if it has one, is there."""
+    folder = places.jobs / job.id
+    try:
+        plan = read_plan(places.objects.need(folder / "plan"))
+        alike = plan is not None and all(stamp(Path(one.path)) == one.stamp for one in plan.inputs if _lies(one.path))
+    except HeadraceError:
+        return False
+    if job.status != "done":
+        return alike
+    result = Path(job.result)
+    return alike and is_ours(places.objects.need(folder / f"{result.name}.placed"), result)
+
+
+def _lies(path: str) -> bool:
+    """Whether a file lies where people put it, and was not written down by the job."""
+    return not path.endswith(".taken")

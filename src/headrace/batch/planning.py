@@ -1,0 +1,287 @@
+"""Dividing a source into blocks and chunks, and finding the digest of what it holds.
+
+Bounds of blocks depend on the source alone: a block of a text begins with the first record after a multiple of
+`BLOCK` bytes, one of a table at a multiple of `TABLE_BLOCK` rows. The digest is the SHA-256 of those of pieces of
+`PIECE` bytes, so that several threads can work at it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from headrace.batch.dialect import dialect_key
+from headrace.batch.job import Asked, Chunk, Input, Plan
+from headrace.batch.lines import NEWLINE, marks, record_ends
+from headrace.batch.sources import TEXTS, Opened, find_files, open_file, scan
+from headrace.kernel.errors import Conflict, InvalidInput, StorageUnavailable
+
+BLOCK = 4 << 20
+TABLE_BLOCK = 1 << 16
+PIECE = 8 << 20
+ROW_BYTES = 100
+"""About as many bytes of a text as a row of a table is worth, where chunks are measured in bytes."""
+Told = Callable[[str, float], None]
+
+
+def make_plan(asked: Asked, keys: tuple[str, ...], folder: Path, told: Told) -> Plan:
+    """The plan of a job; every byte of its source is read once.
+
+    Args:
+        keys: the columns that the schema calls keys.
+        folder: for what must be unpacked.
+        told: is told what is done, and which share of it.
+
+    Raises:
+        InvalidInput: the source cannot be scored.
+    """
+    paths = find_files(asked.source)
+    total = sum(path.stat().st_size for path in paths) or 1
+    inputs: list[Input] = []
+    kinds: dict[str, str] = {}
+    base, size = 0, 0
+    for path in paths:
+        name = _name(path, asked.source)
+        opened = open_file(path, name, asked.options.text, folder)
+        done = size / total
+
+        def told_here(share: float, done: float = done, part: float = path.stat().st_size / total) -> None:
+            told("reading", done + share * part)
+
+        one, rows = _input(opened, base, told_here)
+        inputs.append(one)
+        kinds = {**opened.kinds, **{n: k if opened.kinds.get(n, k) == k else "json" for n, k in kinds.items()}}
+        base += rows
+        size += path.stat().st_size
+    _need_alike(inputs)
+    columns = next((one.columns for one in inputs if one.columns), ())
+    keep = _kept(asked.options.keep, tuple(kinds) or columns, keys)
+    return Plan(id=_id(asked, inputs), inputs=tuple(inputs), keep=keep, kinds=kinds, rows=base, size=size)
+
+
+def chunks_of(plan: Plan, size: int) -> list[Chunk]:
+    """The chunks of a plan: as many blocks each as have about `size` bytes, at least one."""
+    found: list[Chunk] = []
+    for place, one in enumerate(plan.inputs):
+        step = max(1, size // (BLOCK if one.format in TEXTS else TABLE_BLOCK * ROW_BYTES))
+        for first in range(0, len(one.blocks), step):
+            last = min(first + step, len(one.blocks))
+            found.append(Chunk(number=len(found), input=place, first=first, last=last))
+    return found
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file does: its size, and the moment of its last change in ns.
+
+    Raises:
+        Conflict: it is gone.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise Conflict(
+            f"The source {path} is gone: {error.strerror}.",
+            todo="Put it back and retry the job: what was scored is kept.",
+        ) from error
+    return found.st_size, found.st_mtime_ns
+
+
+def _name(path: Path, source: str) -> str:
+    root = Path(source)
+    return path.relative_to(root).as_posix() if root.is_dir() else path.name
+
+
+def _kept(keep: str, columns: tuple[str, ...], keys: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns of the result that come from the source."""
+    if keep == "all":
+        return columns
+    if keep == "keys":
+        return tuple(name for name in keys if name in columns) or columns
+    names = tuple(name.strip() for name in keep.split(","))
+    unknown = [name for name in names if name not in columns]
+    if unknown:
+        raise InvalidInput(
+            f"The source has no column {unknown[0]!r} to keep.",
+            field="keep",
+            expected=f"all, keys, or some of {', '.join(columns)}",
+            todo="Correct the name.",
+        )
+    return names
+
+
+def _need_alike(inputs: list[Input]) -> None:
+    first = inputs[0]
+    for one in inputs[1:]:
+        if one.format != "jsonl" and set(one.columns) != set(first.columns):
+            other = set(one.columns) ^ set(first.columns)
+            raise InvalidInput(
+                f"The files of the source do not have the same columns: {min(other)!r} stands in "
+                f"{one.name if min(other) in one.columns else first.name} alone of {one.name} and {first.name}.",
+                field="source",
+                expected="the same columns in each file",
+                todo="Score the files one by one, or mend them.",
+            )
+
+
+def _id(asked: Asked, inputs: list[Input]) -> str:
+    """A UUID (version 8, RFC 9562, of a SHA-256) that the same rows, version and way of reading always give."""
+    known = hashlib.sha256(b"headrace job 1\n")
+    known.update(f"{asked.model}@{asked.version} {asked.bundle}\n".encode())
+    for one in inputs:
+        known.update(one.digest.encode() + dialect_key(one.dialect) + b"\n")
+    bits = bytearray(known.digest()[:16])
+    bits[6] = bits[6] & 0x0F | 0x80
+    bits[8] = bits[8] & 0x3F | 0x80
+    text = bits.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def _input(opened: Opened, base: int, told: Callable[[float], None]) -> tuple[Input, int]:
+    """One file, divided, and how many rows it has as far as its lines tell."""
+    before = stamp(opened.origin)
+    digesting = Digesting()
+    if opened.format in TEXTS:
+        blocks, end, rows = _divide_text(opened, digesting, told)
+    else:
+        blocks, end, rows = _divide_table(opened, digesting, told)
+    digest = digesting.result()
+    if stamp(opened.origin) != before:
+        raise changed(opened.name)
+    divided = Input(
+        name=opened.name,
+        path=str(opened.path),
+        format=opened.format,
+        columns=opened.columns,
+        dialect=opened.dialect,
+        stamp=stamp(opened.path),
+        digest=digest,
+        base=base - (opened.line if opened.format in TEXTS else 1),
+        blocks=tuple(blocks),
+        end=end,
+    )
+    return divided, rows
+
+
+def changed(name: str) -> Conflict:
+    """The source is another one than it was."""
+    return Conflict(
+        f"The source {name} changed while it was read.",
+        expected="a file that stays as it is until the job is done",
+        todo="Score it again when it is whole; nothing was written to the destination.",
+    )
+
+
+class Digesting:
+    """The digest of a content that comes in pieces, worked at by other threads."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(2)
+        self._parts: list[Future[bytes]] = []
+
+    def add(self, piece: bytes) -> None:
+        """The next piece, of `PIECE` bytes but for the last."""
+        self._parts.append(self._pool.submit(_digest, piece))
+        if len(self._parts) > 4:
+            self._parts[-4].result()  # so that pieces do not pile up
+
+    def result(self) -> str:
+        """The digest, in hexadecimal."""
+        whole = hashlib.sha256(b"".join(part.result() for part in self._parts)).hexdigest()
+        self._pool.shutdown()
+        return whole
+
+
+def _digest(piece: bytes) -> bytes:
+    return hashlib.sha256(piece).digest()
+
+
+def _pieces(path: Path, name: str, digesting: Digesting, told: Callable[[float], None]) -> Iterator[bytes]:
+    size, done = max(path.stat().st_size, 1), 0
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(PIECE):
+                digesting.add(piece)
+                yield piece
+                done += len(piece)
+                told(done / size)
+    except OSError as error:
+        todo = "See that it may be read."
+        raise StorageUnavailable(f"{name} cannot be read: {error.strerror}.", todo=todo) from error
+
+
+def _divide_text(
+    opened: Opened, digesting: Digesting, told: Callable[[float], None]
+) -> tuple[list[tuple[int, int]], int, int]:
+    """The blocks of a text, where it ends, and its number of lines after the header."""
+    blocks: list[tuple[int, int]] = []
+    line, due, end = opened.line, opened.start, opened.start
+    for place, text, starts in _records(opened, digesting, told):
+        newlines = np.flatnonzero(text == NEWLINE)
+        while (i := int(np.searchsorted(starts, due - place))) < len(starts):
+            begin = int(starts[i])
+            blocks.append((place + begin, line + int(np.searchsorted(newlines, begin))))
+            due = (place + begin) // BLOCK * BLOCK + BLOCK
+        line += len(newlines)
+        end = place + len(text)
+        unended = bool(text[-1] != NEWLINE)
+        line += int(unended)
+    return blocks, end, line - opened.line
+
+
+def _records(
+    opened: Opened, digesting: Digesting, told: Callable[[float], None]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Whole records, many at a time: where they lie, their bytes, and where each begins among them."""
+    it = marks("" if opened.format == "jsonl" else opened.dialect.quote, opened.dialect.delimiter)
+    place, rest = opened.start, b""
+    skip = opened.start
+    for piece in _pieces(opened.path, opened.name, digesting, told):
+        text = np.frombuffer(rest + piece[skip:], dtype=np.uint8)
+        skip = 0
+        ends = record_ends(text, it)
+        if not len(ends) and len(text) > PIECE:
+            ends = np.flatnonzero(text == NEWLINE)  # an opened quotation mark that nothing closes
+        whole = int(ends[-1]) + 1 if len(ends) else 0
+        if whole:
+            yield place, text[:whole], np.append(0, ends[:-1] + 1)
+        place, rest = place + whole, text[whole:].tobytes()
+    if rest:
+        yield place, np.frombuffer(rest, dtype=np.uint8), np.zeros(1, dtype=np.int64)
+
+
+def _divide_table(
+    opened: Opened, digesting: Digesting, told: Callable[[float], None]
+) -> tuple[list[tuple[int, int]], int, int]:
+    for _ in _pieces(opened.path, opened.name, digesting, told):
+        pass
+    try:
+        rows = int(scan(opened.path, opened.format).select(pl.len()).collect().item())
+    except pl.exceptions.PolarsError as error:
+        raise InvalidInput(
+            f"{opened.name} could not be read: {str(error).splitlines()[0]}.",
+            field="source",
+            todo="Save it again from its source.",
+        ) from error
+    return [(start, start) for start in range(0, rows, TABLE_BLOCK)], rows, rows
+
+
+def read_plan(path: Path) -> Plan | None:
+    """A plan that was kept, if there is one."""
+    return msgspec.msgpack.decode(path.read_bytes(), type=Plan) if path.exists() else None
+
+
+def write_plan(plan: Plan) -> bytes:
+    """A plan, to be kept."""
+    return msgspec.msgpack.encode(plan)
+
+
+def threads_of(wanted: int) -> int:
+    """How many threads work, where 0 means as many as there are cores."""
+    return wanted or len(os.sched_getaffinity(0))

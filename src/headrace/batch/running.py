@@ -1,0 +1,259 @@
+"""Working at a job: plan it, have its chunks scored, make one file of the parts, and say how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from headrace.batch.engines.engine import Engine
+from headrace.batch.engines.local import LocalEngine
+from headrace.batch.job import Asked, Chunk, Counts, Job, Plan
+from headrace.batch.jobs import Jobs
+from headrace.batch.parts import Mark, Parts
+from headrace.batch.placing import exists, identity_of, is_ours, place, rejects_path
+from headrace.batch.planning import chunks_of, make_plan, read_plan, threads_of, write_plan
+from headrace.batch.scoring import Scoring
+from headrace.batch.writing import Shape, assemble, result_format, shape_of, write_rejects
+from headrace.kernel.errors import Fault, FellShort, HeadraceError, InvalidInput, NotTrusted
+from headrace.kernel.objects import Objects
+from headrace.kernel.places import Places
+from headrace.kernel.records import Version
+from headrace.registry.versions import Versions
+
+TOLD_SECONDS = 0.25
+Watching = Callable[[Job, str, float], None]
+"""Is told how a job stands, what is done (reading, scoring, writing), and which share of that."""
+
+
+class Paused(Exception):
+    """The turn is over; the job goes on with its next one."""
+
+
+class Stopped(Exception):
+    """The job was cancelled, or another process works at it."""
+
+
+class Under(NamedTuple):
+    """A job under way."""
+
+    job: str
+    who: str
+    asked: Asked
+    version: Version
+    plan: Plan
+    chunks: list[Chunk]
+    parts: Parts
+    shape: Shape
+
+
+class Runner:
+    """Works at the jobs of a workspace."""
+
+    def __init__(self, places: Places, jobs: Jobs, versions: Versions) -> None:
+        self._places = places
+        self._objects: Objects = places.objects
+        self._jobs = jobs
+        self._versions = versions
+
+    def turn(self, job: str, seconds: float, watching: Watching) -> Job:
+        """Work at a claimed job for some seconds, at least one chunk; gives it as it stands then."""
+        began = time.monotonic()
+        try:
+            return self._worked(job, watching, lambda: time.monotonic() - began > seconds)
+        except Paused:
+            self._jobs.pause(job, (time.monotonic() - began) / _weight(self._jobs.get(job)))
+        except Stopped:
+            self._jobs.stop(job)
+        except HeadraceError as error:
+            return self._jobs.end(job, "failed", error.document())
+        except KeyboardInterrupt:
+            self._jobs.pause(job, 0.0)
+            raise
+        except Exception as error:
+            fault = Fault(f"The job failed: {type(error).__name__}: {error}.", todo="Please report this.")
+            self._jobs.end(job, "failed", fault.document())
+            raise
+        return self._jobs.get(job)
+
+    def _worked(self, job: str, watching: Watching, over: Callable[[], bool]) -> Job:
+        asked = self._jobs.asked(job)
+        version = self._versions.get(f"{asked.model}@{asked.version}")
+        folder = self._places.jobs / job
+        plan = self._planned(job, asked, version, folder, watching)
+        shape = shape_of(result_format(asked.destination), plan.keep, self._versions.folder(version))
+        chunks, parts = chunks_of(plan, asked.options.chunk), Parts(self._objects, folder / "parts")
+        under = Under(job, self._jobs.get(job).created_by, asked, version, plan, chunks, parts, shape)
+        self._score(under, watching, over)
+        return self._finish(under, watching)
+
+    def _planned(self, job: str, asked: Asked, version: Version, folder: Path, watching: Watching) -> Plan:
+        """The plan of a job, made in its first turn."""
+        path = folder / "plan"
+        plan = read_plan(self._objects.need(path))
+        if plan is not None:
+            return plan
+        keys = tuple(column.name for column in version.schema.having("key"))
+        plan = make_plan(asked, keys, folder / "taken", self._telling(job, watching))
+        self._objects.put(path, write_plan(plan))
+        chunks = len(chunks_of(plan, asked.options.chunk))
+        self._note(job, rows=plan.rows, chunks=chunks, digest=plan.id)
+        return plan
+
+    def _telling(self, job: str, watching: Watching) -> Callable[[str, float], None]:
+        """Tells how far a job is, not more often than people can see."""
+        last = 0.0
+
+        def told(what: str, share: float) -> None:
+            nonlocal last
+            if time.monotonic() - last >= TOLD_SECONDS:
+                last = time.monotonic()
+                self._note(job)
+                watching(self._jobs.get(job), what, share)
+
+        return told
+
+    def _note(self, job: str, **values: Any) -> None:
+        if not self._jobs.progress(job, **values):
+            raise Stopped
+
+    def _score(self, under: Under, watching: Watching, over: Callable[[], bool]) -> None:
+        """Have the chunks scored that have no part yet."""
+        marks = ((chunk.number, under.parts.mark(chunk)) for chunk in under.chunks)
+        done = {number: mark.counts for number, mark in marks if mark is not None}
+        left = [chunk for chunk in under.chunks if chunk.number not in done]
+        self._tell(under, done, watching)
+        if not left:
+            return
+        scorer = self._versions.open(under.version)
+        scoring = Scoring(under.asked, under.plan, scorer, under.shape, under.parts)
+        last = time.monotonic()
+        scored = self._engine(under.asked).scored(left, scoring.score)
+        try:
+            for chunk, counts in scored:
+                done[chunk.number] = counts
+                self._need_few(under, done.values())
+                if time.monotonic() - last >= TOLD_SECONDS:
+                    last = time.monotonic()
+                    self._tell(under, done, watching)
+                if over() and len(done) < len(under.chunks):
+                    raise Paused
+        finally:
+            scored.close()
+        self._tell(under, done, watching)
+
+    def _engine(self, asked: Asked) -> Engine:
+        return LocalEngine(threads_of(asked.options.threads))
+
+    def _tell(self, under: Under, done: dict[int, Counts], watching: Watching) -> None:
+        total = _sum(done.values())
+        self._note(under.job, scored=total.scored, rejected=total.rejected, chunks_done=len(done))
+        watching(self._jobs.get(under.job), "scoring", len(done) / max(len(under.chunks), 1))
+
+    def _need_few(self, under: Under, done: Iterable[Counts]) -> None:
+        """Stop a job early that has more rejects already than it may have in the end."""
+        total = _sum(done)
+        most = most_rejects(under.asked.options.rejects, under.plan.rows)
+        if most is not None and total.rejected > most:
+            raise _too_many(total, under.asked.options.rejects, self._write_rejects(under))
+
+    def _finish(self, under: Under, watching: Watching) -> Job:
+        """Make the result of the parts, put it where it belongs, and end the job."""
+        self._note(under.job)
+        watching(self._jobs.get(under.job), "writing", 0.0)
+        counts = {chunk.number: self._mark(under, chunk).counts for chunk in under.chunks}
+        total = _sum(counts.values())
+        if not total.read:
+            raise InvalidInput("The source holds no rows.", field="source", todo="Give a source with rows.")
+        rejects = self._write_rejects(under) if total.rejected else ""
+        most = most_rejects(under.asked.options.rejects, total.read)
+        if most is not None and total.rejected > most:
+            raise _too_many(total, under.asked.options.rejects, rejects)
+        paths = [under.parts.answers(chunk) for chunk in under.chunks if counts[chunk.number].scored]
+        destination = Path(under.asked.destination)
+        self._deliver(under, destination, lambda draft: assemble(paths, under.shape, draft))
+        facts = {"scored": total.scored, "rejected": total.rejected, "chunks_done": len(counts)}
+        ended = self._jobs.end(under.job, "done", result=str(destination), rejects=rejects, **facts)
+        for name in ("parts", "taken"):
+            self._discard(self._places.jobs / under.job / name)
+        return ended
+
+    def _discard(self, path: Path) -> None:
+        if self._objects.remote or path.exists():
+            self._objects.discard(path)
+
+    def _mark(self, under: Under, chunk: Chunk) -> Mark:
+        mark = under.parts.mark(chunk)
+        if mark is None:
+            raise NotTrusted(
+                f"Part {chunk.number} of job {under.job} is gone.", todo="Retry the job: it is made again."
+            )
+        return mark
+
+    def _write_rejects(self, under: Under) -> str:
+        """Write the rejected rows beside the result; gives where."""
+        destination = rejects_path(under.asked.destination)
+        marks = (under.parts.mark(chunk) for chunk in under.chunks)
+        self._deliver(under, destination, lambda draft: write_rejects((m.rejects for m in marks if m), draft))
+        return str(destination)
+
+    def _deliver(self, under: Under, destination: Path, write: Callable[[Path], None]) -> None:
+        """Write a file, and move it to its place when it is whole; one that was moved before a crash stays.
+
+        Raises:
+            Conflict: something else stands there.
+        """
+        note = self._places.jobs / under.job / f"{destination.name}.placed"
+        if is_ours(note, destination):
+            return
+        if destination.exists() and not under.asked.options.overwrite:
+            raise exists(str(destination))
+        draft = destination.with_name(f".{destination.name}.{under.job}.draft")
+        try:
+            write(draft)
+            self._objects.put(note, identity_of(draft))
+            place(draft, destination, overwrite=under.asked.options.overwrite)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _weight(job: Job) -> float:
+    """By how much more turns a job of a higher priority gets."""
+    return 2.0 ** max(-10, min(job.options.priority, 10))
+
+
+def most_rejects(text: str, rows: int) -> int | None:
+    """How many of so many rows may be rejected: ``100``, ``1%``, or any where empty.
+
+    Raises:
+        InvalidInput: it is neither a number nor a share.
+    """
+    if not text:
+        return None
+    number = text.removesuffix("%")
+    try:
+        value = float(number)
+        if not value >= 0 or (text.endswith("%") and value > 100) or (text == number and value != int(value)):
+            raise ValueError
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(
+            f"{text!r} is no number of rejects.",
+            field="max_rejects",
+            expected="a number such as 100, or a share such as 1%",
+            todo="Correct it.",
+        ) from error
+    return int(rows * value / 100) if text.endswith("%") else int(value)
+
+
+def _sum(counts: Iterable[Counts]) -> Counts:
+    counts = list(counts)
+    return Counts(scored=sum(c.scored for c in counts), rejected=sum(c.rejected for c in counts))
+
+
+def _too_many(total: Counts, limit: str, where: str) -> FellShort:
+    return FellShort(
+        f"{total.rejected} of {total.read} rows were rejected.",
+        expected=f"at most {limit}",
+        todo=f"See {where}, then correct the rows, or allow more.",
+    )

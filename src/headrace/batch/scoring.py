@@ -1,0 +1,87 @@
+"""What an engine does with a chunk, wherever that is: read its blocks, score them, and keep the part.
+
+A model is called once for each block, so that what it says cannot depend on how chunks were cut; rows at which it
+raises are found by halves and rejected.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from headrace.batch.isolating import isolated
+from headrace.batch.job import Asked, Chunk, Counts, Plan
+from headrace.batch.parts import Parts
+from headrace.batch.reading import Reader, Reject, explained
+from headrace.batch.writing import ID, VERSION, Shape, block_bytes
+from headrace.compiler.golden import answers_frame
+from headrace.kernel.ports import Columns, Scorer
+
+
+class Scoring:
+    """Scores the chunks of one job; safe to call from several threads."""
+
+    def __init__(self, asked: Asked, plan: Plan, scorer: Scorer, shape: Shape, parts: Parts) -> None:
+        self._asked = asked
+        self._plan = plan
+        self._scorer = scorer
+        self._shape = shape
+        self._parts = parts
+        self._dtypes: Any = shape.answers
+        known = {c.name for c in scorer.schema.asked if c.type != "string"}
+        plain = (shape.renamed.get(name, name) for name in shape.keep if name not in known)
+        self._risky = (*plain, *shape.answers) if asked.options.escape else ()
+        self._reader = Reader(plan, scorer.schema, typed=shape.form == "parquet")
+
+    def score(self, chunk: Chunk) -> Counts:
+        """Score a chunk and keep its part; gives its counts."""
+        written = io.BytesIO()
+        frames: list[pl.DataFrame] = []
+        rejects: list[Reject] = []
+        scored = 0
+        for block in range(chunk.first, chunk.last):
+            frame, refused = self._block(chunk.input, block)
+            rejects += refused
+            scored += frame.height
+            if self._shape.form == "parquet":
+                frames.append(frame)
+            else:
+                written.write(block_bytes(frame, self._shape.form, self._risky))
+        if frames and scored:
+            pl.concat(frames).write_ipc(written)
+        counts = Counts(scored=scored, rejected=len(rejects))
+        self._parts.put(chunk, written.getvalue(), counts, sorted(rejects, key=lambda one: one.line))
+        return counts
+
+    def _block(self, place: int, block: int) -> tuple[pl.DataFrame, list[Reject]]:
+        """The rows of a block as they stand in the result, and those that are rejected."""
+        rows = self._reader.read(place, block)
+        it = self._plan.inputs[place]
+        good, bad = isolated(rows.count, lambda part: self._answers(rows.columns, part))
+        rejects = [*rows.rejects]
+        for row, error in bad:
+            field, reason = explained(error)
+            rejects.append(Reject(it.name, int(rows.numbers[row]), field, reason, rows.records(row)))
+        answers = pl.concat([frame for _, frame in good]) if good else pl.DataFrame(schema=self._dtypes)
+        kept, numbers = rows.kept, rows.numbers
+        if bad:
+            left = np.ones(rows.count, dtype=bool)
+            left[[row for row, _ in bad]] = False
+            kept, numbers = kept.filter(left), numbers[left]
+        return self._joined(kept, answers, numbers + it.base), rejects
+
+    def _answers(self, columns: Columns, part: slice) -> pl.DataFrame:
+        chosen = {name: values[part] for name, values in columns.items()}
+        answers = self._scorer.arrays(chosen, part.stop - part.start)
+        frame = answers_frame(answers, self._scorer.classes)
+        return frame.cast(self._dtypes)
+
+    def _joined(self, kept: pl.DataFrame, answers: pl.DataFrame, numbers: np.ndarray) -> pl.DataFrame:
+        """Kept columns, answers, version, and ids; a kept column of the name of one of ours is named after itself."""
+        return pl.concat([kept.rename(self._shape.renamed), answers], how="horizontal").with_columns(
+            pl.lit(self._asked.version, dtype=pl.Int64).alias(VERSION),
+            pl.format(self._plan.id + ".{}", pl.Series(numbers)).alias(ID),
+        )

@@ -1,0 +1,168 @@
+"""Rows of a result as bytes, and parts as one file."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from headrace.batch.job import Format
+from headrace.batch.reading import Reject
+from headrace.kernel.errors import InvalidInput, StorageUnavailable
+from headrace.kernel.records import Record
+from headrace.runtimes.bundle import GOLDEN_OUTPUTS
+
+VERSION, ID = "version", "prediction_id"
+ROW_GROUP = 1 << 17
+FORMULAS = r"^[=+\-@\t\r]"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+RESULTS: dict[str, Format] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+
+
+def result_format(destination: str) -> Format:
+    """The format of a result by its name.
+
+    Raises:
+        InvalidInput: it is unknown.
+    """
+    suffix = Path(destination).suffix.lower()
+    if suffix not in RESULTS:
+        raise InvalidInput(
+            f"{destination!r} cannot be written: its ending {suffix!r} is unknown.",
+            field="destination",
+            expected=f"a file that ends in {', '.join(RESULTS)}",
+            todo="Name the destination by its format.",
+        )
+    return RESULTS[suffix]
+
+
+def block_bytes(frame: pl.DataFrame, form: Format, risky: tuple[str, ...] = ()) -> bytes:
+    """Rows of a result as text, without a header.
+
+    Args:
+        risky: columns in which a spreadsheet could find formulas.
+    """
+    written = io.BytesIO()
+    if form == "jsonl":
+        frame.write_ndjson(written)
+        return written.getvalue()
+    disarmed(flat(frame), risky).write_csv(written, include_header=False)
+    return written.getvalue()
+
+
+def flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with nested columns as JSON: a cell of a text holds one value."""
+    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+    return frame.with_columns([_as_json(frame[name]) for name in nested]) if nested else frame
+
+
+def _as_json(series: pl.Series) -> pl.Series:
+    return pl.Series(series.name, [msgspec.json.encode(value).decode() for value in series.to_list()], dtype=pl.String)
+
+
+def disarmed(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """The frame with an apostrophe before each text of `columns` that a spreadsheet would take for a formula (OWASP,
+    CSV injection); numbers are none."""
+    texts = [name for name in columns if name in frame.columns and frame.schema[name] == pl.String]
+    begins = [pl.col(name).str.contains(FORMULAS).any() for name in texts]
+    found = frame.select(begins).row(0) if begins else ()
+    cells = [
+        pl.when(pl.col(name).str.contains(FORMULAS) & ~pl.col(name).str.contains(NUMBER))
+        .then("'" + pl.col(name))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name, some in zip(texts, found, strict=True)
+        if some
+    ]
+    return frame.with_columns(cells) if cells else frame
+
+
+class Shape(Record, frozen=True, kw_only=True):
+    """The columns of a result. `keep` are those of the source, `answers` those of the version, with their types."""
+
+    form: Format
+    keep: tuple[str, ...]
+    answers: dict[str, Any]
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The new names of kept columns that have the name of one of ours."""
+        ours = {*self.answers, VERSION, ID}
+        return {name: f"{name}_in" for name in self.keep if name in ours}
+
+    @property
+    def empty(self) -> pl.DataFrame:
+        """A result without rows."""
+        kept = {self.renamed.get(name, name): pl.String for name in self.keep}
+        return pl.DataFrame(schema={**kept, **self.answers, VERSION: pl.Int64, ID: pl.String})
+
+
+def shape_of(form: Format, keep: tuple[str, ...], bundle: Path) -> Shape:
+    """The shape of a result of the version in `bundle`, whose golden answers have the types of all answers."""
+    return Shape(form=form, keep=keep, answers=dict(pl.read_ipc_schema(bundle / GOLDEN_OUTPUTS)))
+
+
+def assemble(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
+    """Write one file of parts, in their order, down to the disk.
+
+    Raises:
+        StorageUnavailable: there is no room.
+    """
+    with _written_down(draft):
+        if shape.form == "parquet":
+            _table(parts, shape, draft)
+        else:
+            _texts(parts, shape, draft)
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def _written_down(draft: Path) -> Generator[None]:
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StorageUnavailable(
+            f"The result could not be written to {draft.parent}: {error}.",
+            todo="See that the folder may be written and has room, then retry the job: what was scored is kept.",
+        ) from error
+
+
+def _table(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
+    rows = pl.concat([pl.scan_ipc(part) for part in parts]) if parts else shape.empty.lazy()
+    rows.sink_parquet(draft, row_group_size=ROW_GROUP, maintain_order=True)
+
+
+def _texts(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
+    with draft.open("wb") as file:
+        if shape.form == "csv":
+            file.write(shape.empty.write_csv().encode())
+        for part in parts:
+            with part.open("rb") as content:
+                shutil.copyfileobj(content, file, 1 << 20)
+
+
+def write_rejects(rejects: Iterable[Iterable[Reject]], draft: Path) -> None:
+    """Write rejected rows as CSV; texts are disarmed, because people open it in a spreadsheet.
+
+    Raises:
+        StorageUnavailable: there is no room.
+    """
+    schema = {"file": pl.String, "line": pl.Int64, "field": pl.String, "reason": pl.String, "record": pl.String}
+    with _written_down(draft), draft.open("wb") as file:
+        file.write(pl.DataFrame(schema=schema).write_csv().encode())
+        for some in rejects:
+            rows = pl.DataFrame(list(some), schema=schema, orient="row")
+            disarmed(rows, list(schema)).write_csv(file, include_header=False)
