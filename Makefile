@@ -7,12 +7,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 LOCKED := $(PIP) install --no-deps --require-hashes --no-build-isolation
 
 # What runs on PostgreSQL and object storage too.
-JOURNEYS := approval capture_policy client data_plane datasets evidence forgetting keeping keys lineage many_versions \
+JOURNEYS := approval batch capture_policy client data_plane datasets evidence forgetting keeping keys lineage many_versions \
 	notices people serving version_diff
 CONTRACTS := both_ways described later_shape scorer
 ON_BOTH := $(JOURNEYS:%=tests/journeys/test_%.py) $(CONTRACTS:%=tests/contracts/test_%.py) \
 	tests/faults/test_promoting_together.py
-LONG := loop oidc prove python_function registering_files same_answer
+LONG := batch_over_http loop oidc prove python_function registering_files same_answer
 LONG_ON_BOTH := $(LONG:%=tests/journeys/test_%.py) tests/contracts/test_dialects.py
 
 .PHONY: demo test test-all soak lint lock clean
@@ -32,6 +32,8 @@ test-all: test lint $(VENV)/clients.done
 soak: $(VENV)/test.done
 	@HEADRACE_SOAK=1 $(BIN)/python -m pytest -m "soak or not servers" --timeout 3600
 	@HEADRACE_TEST_WORKSPACE=shared $(BIN)/python -m pytest -m "not servers and not soak" --timeout 900 $(LONG_ON_BOTH)
+	@HEADRACE_TEST_WORKSPACE=later $(BIN)/python -m pytest -m "not servers and not soak" --timeout 900 tests/journeys \
+		tests/contracts
 
 lint: $(VENV)/test.done
 	@$(BIN)/ruff check src tests

@@ -7,6 +7,7 @@ from click import Command, Context, Group
 
 from headrace.entrypoints.cli import COMMANDS, main
 from headrace.entrypoints.http.api import VERBS
+from headrace.entrypoints.http.jobs import PATHS
 from headrace.workspace import Workspace
 
 TABLE = Path(__file__).parents[2] / "docs" / "verbs.md"
@@ -18,7 +19,7 @@ def rows():
 
 
 def test_every_filled_cell_exists():
-    paths = {(method, re.sub(r"\{(\w+):int\}", r"{\1}", path)) for method, path, _, _ in VERBS}
+    paths = {(method, re.sub(r"\{(\w+):int\}", r"{\1}", path)) for method, path, _, _ in (*VERBS, *PATHS)}
     assert len(rows()) > 15
     for python, command, http in rows():
         for name in re.findall(r"ws\.(\w+)", python):

@@ -1,6 +1,7 @@
 """A later release changes the shape of the database beneath this one: what runs goes on, and what starts begins."""
 
 import json
+import os
 
 import msgspec
 import pytest
@@ -12,6 +13,9 @@ from headrace.kernel.places import Places
 from headrace.training.datasets import DatasetSection
 from headrace.training.project import ModelSection, Policy
 
+pytestmark = pytest.mark.skipif(
+    os.environ.get("HEADRACE_TEST_WORKSPACE") == "later", reason="every workspace is of the later shape already"
+)
 ROW = {"minutes": 44.0, "carrier": "UA"}
 
 

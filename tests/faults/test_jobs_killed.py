@@ -138,6 +138,7 @@ def test_a_destination_that_appears_meanwhile_is_not_overwritten(registered, tmp
     assert registered.work_at(registered.retry_job(job.id).id).status == "done"
 
 
+@pytest.mark.embedded
 def test_a_part_that_was_damaged_is_found(registered, tmp_path, small, monkeypatch):
     def damage(job, what, _share):
         if what == "writing":

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import eventually, headrace_command
 
 from headrace.entrypoints.http.api import VERBS
+from headrace.entrypoints.http.jobs import PATHS
 from headrace.kernel.routes import allows
 from headrace.serving.counters import Counters
 from headrace.serving.endpoints import Endpoints
@@ -114,7 +115,7 @@ def test_every_route_of_the_console_and_the_api_is_guarded(registered, keys, sta
     pages += [("GET", "/audit", "admin")] + [(method, "/models/late/try", "predict") for method in ("GET", "POST")]
     for path in ("/health", "/static/style.css"):
         assert ask("GET", server["url"] + path)[0] == 200
-    for method, path, scope in pages + [(m, p, s) for m, p, s, _ in VERBS if s is not None]:
+    for method, path, scope in pages + [(m, p, s) for m, p, s, _ in (*VERBS, *PATHS) if s is not None]:
         url = server["url"] + path.replace("{model}", "none").replace("{n:int}", "9").replace("{id}", "x")
         body = {} if method == "POST" else None
         assert ask(method, url, None, body)[0] == 401, path

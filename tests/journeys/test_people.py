@@ -10,6 +10,7 @@ from tests.conftest import EXAMPLES, eventually, headrace_command
 
 from headrace.access.roles import ROLES
 from headrace.entrypoints.http.api import VERBS
+from headrace.entrypoints.http.jobs import PATHS
 from headrace.kernel.routes import allows
 
 WORDS = "four unrelated words"
@@ -99,7 +100,7 @@ def test_each_route_asks_for_the_right_role(console):
     pages = [("GET", "/", "any"), ("GET", "/audit", "admin"), ("GET", "/people", "admin")]
     pages += [("POST", "/people", "admin"), ("POST", "/models/none/versions/9/approve", "approve")]
     pages += [(method, "/models/none/try", "predict") for method in ("GET", "POST")]
-    routes = pages + [(m, p, s) for m, p, s, _ in VERBS if p not in OPEN and p != "/api/sessions/end"]
+    routes = pages + [(m, p, s) for m, p, s, _ in (*VERBS, *PATHS) if s and p not in OPEN and p != "/api/sessions/end"]
     for role, scopes in ROLES.items():
         browser = Browser(console)
         assert browser.sign_in(role) == 303

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from headrace.batch.job import UNDER_WAY, Asked, Job, Options
 from headrace.batch.jobs import Jobs
@@ -10,13 +11,23 @@ from headrace.batch.placing import exists, is_ours, rejects_path
 from headrace.batch.planning import read_plan, stamp
 from headrace.batch.running import most_rejects
 from headrace.batch.sources import find_files
+from headrace.batch.uploads import PREFIX, located
 from headrace.batch.writing import result_format
 from headrace.kernel.errors import HeadraceError, InvalidInput
 from headrace.kernel.places import Places
 from headrace.kernel.records import Version
 
 
-def ask(places: Places, jobs: Jobs, version: Version, source: str, destination: str, options: Options, who: str) -> Job:
+class Asker(NamedTuple):
+    """Who asks, and how many of their jobs may be under way."""
+
+    who: str
+    most: int | None = None
+
+
+def ask(
+    places: Places, jobs: Jobs, version: Version, source: str, destination: str, options: Options, asker: Asker
+) -> Job:
     """A job that scores `source`: a new one, or the one that was asked for in the same words and still holds.
 
     One that failed, or is under way, goes on; one that is done holds while its source and its result are unchanged.
@@ -29,7 +40,7 @@ def ask(places: Places, jobs: Jobs, version: Version, source: str, destination: 
         model=version.name,
         version=version.number,
         bundle=version.digest,
-        source=_absolute(source),
+        source=source if source.startswith(PREFIX) else str(Path(source).absolute()),
         destination=str(Path(destination).absolute()),
         options=options,
     )
@@ -45,8 +56,8 @@ def ask(places: Places, jobs: Jobs, version: Version, source: str, destination: 
     if standing is not None and standing.status in UNDER_WAY:
         return standing
     if standing is not None and _holds(places, standing):
-        return standing if standing.status == "done" else jobs.retry(standing.id, who)
-    find_files(asked.source)
+        return standing if standing.status == "done" else jobs.retry(standing.id, asker.who)
+    find_files(located(places, asked.source))
     folder = Path(asked.destination).parent
     if not folder.is_dir():
         raise InvalidInput(
@@ -55,11 +66,7 @@ def ask(places: Places, jobs: Jobs, version: Version, source: str, destination: 
     for path in (Path(asked.destination), rejects_path(asked.destination)):
         if path.exists() and not options.overwrite:
             raise exists(str(path))
-    return jobs.add(asked, who)
-
-
-def _absolute(source: str) -> str:
-    return str(Path(source).absolute())
+    return jobs.add(asked, asker.who, asker.most)
 
 
 def _holds(places: Places, job: Job) -> bool:
@@ -73,7 +80,7 @@ def _holds(places: Places, job: Job) -> bool:
     if job.status != "done":
         return alike
     result = Path(job.result)
-    return alike and is_ours(places.objects.need(folder / f"{result.name}.placed"), result)
+    return alike and is_ours(places.objects.latest(folder / f"{result.name}.placed"), result)
 
 
 def _lies(path: str) -> bool:

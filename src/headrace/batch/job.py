@@ -9,7 +9,7 @@ from headrace.batch.dialect import Dialect, Wanted
 from headrace.kernel.records import Record
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
-Format = Literal["csv", "jsonl", "parquet", "arrow"]
+Format = Literal["csv", "jsonl", "parquet", "arrow", "excel"]
 EngineName = Literal["local", "ray", "spark"]
 UNDER_WAY: tuple[Status, ...] = ("queued", "running")
 CHUNK = 16 << 20
@@ -20,8 +20,9 @@ class Options(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     `keep`: the columns of the source that stand in the result; `all`, or `keys` for those that the schema calls keys
     (all where it has none), or names with commas between them. `rejects`: how many rows may be rejected, a number or
-    a share such as ``1%``; empty for any. `chunk` and `threads` decide how fast it is done and in how much memory,
-    nothing else. `escape`: whether texts that a spreadsheet would take for a formula are disarmed.
+    a share such as ``1%``; empty for any. `rename` gives columns of the source the names that they have in the schema.
+    `tell` names who is told when the job ends, by mail or webhook. `chunk` and `threads` decide how fast it is done and
+    in how much memory, nothing else. `escape`: whether texts that a spreadsheet would take for a formula are disarmed.
     """
 
     engine: EngineName = "local"
@@ -30,6 +31,8 @@ class Options(Record, frozen=True, kw_only=True, omit_defaults=True):
     chunk: int = CHUNK
     threads: int = 0
     text: Wanted = Wanted()
+    rename: dict[str, str] = {}
+    tell: tuple[str, ...] = ()
     escape: bool = True
     overwrite: bool = False
     capture: bool = True
@@ -70,12 +73,14 @@ class Input(Record, frozen=True, kw_only=True):
 
 class Plan(Record, frozen=True, kw_only=True):
     """A source, divided. `id` is what the ids of its predictions begin with; `keep` names the columns of the source
-    that stand in the result, and `kinds` says of what type each is in lines of JSON."""
+    that stand in the result, `kinds` says of what type each is in lines of JSON, `rename` how columns of tables and
+    lines of JSON are called instead."""
 
     id: str
     inputs: tuple[Input, ...]
     keep: tuple[str, ...]
     kinds: dict[str, str] = {}
+    rename: dict[str, str] = {}
     rows: int
     size: int
 

@@ -20,7 +20,7 @@ from headrace.kernel import tables
 from headrace.kernel.clock import Clock, from_text, to_text
 from headrace.kernel.database import Database
 from headrace.kernel.digests import digest_value
-from headrace.kernel.errors import Conflict, NotFound
+from headrace.kernel.errors import Conflict, NotFound, Overloaded
 from headrace.kernel.hosts import is_gone, this_host
 from headrace.kernel.identifiers import new_id
 
@@ -54,8 +54,15 @@ class Jobs:
         self._audit = audit
         self._clock = clock
 
-    def add(self, asked: Asked, who: str) -> Job:
-        """Enter a job as queued."""
+    def add(self, asked: Asked, who: str, most: int | None = None) -> Job:
+        """Enter a job as queued.
+
+        Args:
+            most: how many of the same caller may be under way.
+
+        Raises:
+            Overloaded: so many are.
+        """
         job = new_id()
         row = {
             **NEW,
@@ -71,6 +78,13 @@ class Jobs:
             "created": to_text(self._clock()),
         }
         with self._audit.change() as change:
+            theirs = sa.select(sa.func.count()).where(AT.status.in_(UNDER_WAY), AT.created_by == who)
+            if most is not None and (count := change.connection.execute(theirs).scalar_one()) >= most:
+                raise Overloaded(
+                    f"{count} jobs of {who} are under way.",
+                    expected=f"fewer than {most}",
+                    todo="Wait until one of them is done, or cancel one.",
+                )
             least = sa.select(sa.func.min(AT.served)).where(AT.status.in_(UNDER_WAY))
             row["served"] = change.connection.execute(least).scalar() or 0.0
             change.connection.execute(tables.jobs.insert().values(row))

@@ -21,6 +21,7 @@ from headrace.batch.dialect import dialect_key
 from headrace.batch.job import Asked, Chunk, Input, Plan
 from headrace.batch.lines import NEWLINE, marks, record_ends
 from headrace.batch.sources import TEXTS, Opened, find_files, open_file, scan
+from headrace.kernel.digests import canonical
 from headrace.kernel.errors import Conflict, InvalidInput, StorageUnavailable
 
 BLOCK = 4 << 20
@@ -31,10 +32,11 @@ ROW_BYTES = 100
 Told = Callable[[str, float], None]
 
 
-def make_plan(asked: Asked, keys: tuple[str, ...], folder: Path, told: Told) -> Plan:
+def make_plan(asked: Asked, source: str, keys: tuple[str, ...], folder: Path, told: Told) -> Plan:
     """The plan of a job; every byte of its source is read once.
 
     Args:
+        source: where the source lies.
         keys: the columns that the schema calls keys.
         folder: for what must be unpacked.
         told: is told what is done, and which share of it.
@@ -42,14 +44,14 @@ def make_plan(asked: Asked, keys: tuple[str, ...], folder: Path, told: Told) -> 
     Raises:
         InvalidInput: the source cannot be scored.
     """
-    paths = find_files(asked.source)
+    paths = find_files(source)
     total = sum(path.stat().st_size for path in paths) or 1
     inputs: list[Input] = []
     kinds: dict[str, str] = {}
     base, size = 0, 0
     for path in paths:
-        name = _name(path, asked.source)
-        opened = open_file(path, name, asked.options.text, folder)
+        name = _name(path, source)
+        opened = renamed(open_file(path, name, asked.options.text, folder), asked.options.rename)
         done = size / total
 
         def told_here(share: float, done: float = done, part: float = path.stat().st_size / total) -> None:
@@ -63,7 +65,33 @@ def make_plan(asked: Asked, keys: tuple[str, ...], folder: Path, told: Told) -> 
     _need_alike(inputs)
     columns = next((one.columns for one in inputs if one.columns), ())
     keep = _kept(asked.options.keep, tuple(kinds) or columns, keys)
-    return Plan(id=_id(asked, inputs), inputs=tuple(inputs), keep=keep, kinds=kinds, rows=base, size=size)
+    return Plan(
+        id=_id(asked, inputs),
+        inputs=tuple(inputs),
+        keep=keep,
+        kinds=kinds,
+        rename=asked.options.rename,
+        rows=base,
+        size=size,
+    )
+
+
+def renamed(opened: Opened, names: dict[str, str]) -> Opened:
+    """The file with some columns under other names.
+
+    Raises:
+        InvalidInput: it has no such column, or then has one twice.
+    """
+    columns = tuple(names.get(name, name) for name in opened.columns)
+    unknown = next((name for name in names if name not in opened.columns), None)
+    if unknown is not None or len(set(columns)) < len(columns):
+        raise InvalidInput(
+            f"{opened.name} has no column {unknown!r}." if unknown else f"{opened.name} would have a column twice.",
+            field="rename",
+            expected=f"some of {', '.join(opened.columns)}, each under a name that is free",
+            todo="Correct the names.",
+        )
+    return opened._replace(columns=columns, kinds={names.get(n, n): kind for n, kind in opened.kinds.items()})
 
 
 def chunks_of(plan: Plan, size: int) -> list[Chunk]:
@@ -134,6 +162,7 @@ def _id(asked: Asked, inputs: list[Input]) -> str:
     """A UUID (version 8, RFC 9562, of a SHA-256) that the same rows, version and way of reading always give."""
     known = hashlib.sha256(b"headrace job 1\n")
     known.update(f"{asked.model}@{asked.version} {asked.bundle}\n".encode())
+    known.update(canonical(asked.options.rename))
     for one in inputs:
         known.update(one.digest.encode() + dialect_key(one.dialect) + b"\n")
     bits = bytearray(known.digest()[:16])

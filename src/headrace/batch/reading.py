@@ -108,7 +108,7 @@ class Reader:
                 todo="Save it again from its source, and score it anew.",
             ) from error
         _need_unchanged(it)
-        frame = storable(frame)
+        frame = storable(frame).rename(self._plan.rename)
 
         def record(row: int) -> str:
             return msgspec.json.encode(frame.row(row, named=True), enc_hook=str).decode()
@@ -160,6 +160,7 @@ class Reader:
         """The rows of a block of JSON Lines, typed as a request of that JSON would be."""
         rejects: list[Reject] = []
         rows: list[tuple[int, bytes, dict[str, Any]]] = []
+        rename = self._plan.rename
         for number, record in enumerate(text.split(b"\n"), line):
             if not record.strip():
                 continue
@@ -167,7 +168,7 @@ class Reader:
                 row = msgspec.json.decode(record)
                 if not isinstance(row, dict):
                     raise msgspec.DecodeError(f"it is {_kind(row)}")
-                rows.append((number, record, row))
+                rows.append((number, record, {rename.get(n, n): value for n, value in row.items()} if rename else row))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 rejects.append(Reject(it.name, number, "", f"the line is no JSON object: {error}", _shown(record)))
         good, bad = isolated(len(rows), lambda part: self._typed_rows([row for *_, row in rows[part]]))

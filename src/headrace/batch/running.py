@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
+
 from headrace.batch.engines.engine import Engine
 from headrace.batch.engines.local import LocalEngine
 from headrace.batch.job import Asked, Chunk, Counts, Job, Plan
@@ -15,7 +17,8 @@ from headrace.batch.parts import Mark, Parts
 from headrace.batch.placing import exists, identity_of, is_ours, place, rejects_path
 from headrace.batch.planning import chunks_of, make_plan, read_plan, threads_of, write_plan
 from headrace.batch.scoring import Scoring
-from headrace.batch.writing import Shape, assemble, result_format, shape_of, write_rejects
+from headrace.batch.uploads import located
+from headrace.batch.writing import Shape, assemble, read_first, result_format, shape_of, write_rejects
 from headrace.kernel.errors import Fault, FellShort, HeadraceError, InvalidInput, NotTrusted
 from headrace.kernel.objects import Objects
 from headrace.kernel.places import Places
@@ -51,8 +54,9 @@ class Under(NamedTuple):
 class Runner:
     """Works at the jobs of a workspace."""
 
-    def __init__(self, places: Places, jobs: Jobs, versions: Versions) -> None:
+    def __init__(self, places: Places, jobs: Jobs, versions: Versions, ended: Callable[[Job], None]) -> None:
         self._places = places
+        self._ended = ended
         self._objects: Objects = places.objects
         self._jobs = jobs
         self._versions = versions
@@ -61,21 +65,44 @@ class Runner:
         """Work at a claimed job for some seconds, at least one chunk; gives it as it stands then."""
         began = time.monotonic()
         try:
-            return self._worked(job, watching, lambda: time.monotonic() - began > seconds)
+            found = self._worked(job, watching, lambda: time.monotonic() - began > seconds)
         except Paused:
             self._jobs.pause(job, (time.monotonic() - began) / _weight(self._jobs.get(job)))
+            found = self._jobs.get(job)
         except Stopped:
             self._jobs.stop(job)
+            found = self._jobs.get(job)
         except HeadraceError as error:
-            return self._jobs.end(job, "failed", error.document())
+            found = self._jobs.end(job, "failed", error.document())
         except KeyboardInterrupt:
             self._jobs.pause(job, 0.0)
             raise
         except Exception as error:
             fault = Fault(f"The job failed: {type(error).__name__}: {error}.", todo="Please report this.")
-            self._jobs.end(job, "failed", fault.document())
+            self._ended(self._jobs.end(job, "failed", fault.document()))
             raise
-        return self._jobs.get(job)
+        self._ended(found)
+        return found
+
+    def first(self, job: str, rows: int) -> pl.DataFrame:
+        """The first rows of a job's result, as far as there are any."""
+        asked = self._jobs.asked(job)
+        done = self._jobs.get(job).result
+        plan = read_plan(self._objects.need(self._places.jobs / job / "plan"))
+        if plan is None:
+            return pl.DataFrame()
+        version = self._versions.get(f"{asked.model}@{asked.version}")
+        shape = shape_of(result_format(asked.destination), plan.keep, self._versions.folder(version))
+        if done:
+            return read_first(self._objects.need(Path(done)) if self._kept(done) else Path(done), shape, rows, True)
+        parts = Parts(self._objects, self._places.jobs / job / "parts")
+        chunks = chunks_of(plan, asked.options.chunk)[:1]
+        there = [chunk for chunk in chunks if (mark := parts.mark(chunk)) is not None and mark.counts.scored]
+        return read_first(parts.answers(there[0]), shape, rows, False) if there else pl.DataFrame()
+
+    def _kept(self, path: str) -> bool:
+        """Whether a result lies in the workspace, because it was given no other place."""
+        return Path(path).is_relative_to(self._places.results)
 
     def _worked(self, job: str, watching: Watching, over: Callable[[], bool]) -> Job:
         asked = self._jobs.asked(job)
@@ -95,7 +122,9 @@ class Runner:
         if plan is not None:
             return plan
         keys = tuple(column.name for column in version.schema.having("key"))
-        plan = make_plan(asked, keys, folder / "taken", self._telling(job, watching))
+        plan = make_plan(
+            asked, located(self._places, asked.source), keys, folder / "taken", self._telling(job, watching)
+        )
         self._objects.put(path, write_plan(plan))
         chunks = len(chunks_of(plan, asked.options.chunk))
         self._note(job, rows=plan.rows, chunks=chunks, digest=plan.id)
@@ -205,7 +234,7 @@ class Runner:
             Conflict: something else stands there.
         """
         note = self._places.jobs / under.job / f"{destination.name}.placed"
-        if is_ours(note, destination):
+        if is_ours(self._objects.latest(note), destination):
             return
         if destination.exists() and not under.asked.options.overwrite:
             raise exists(str(destination))
@@ -216,6 +245,8 @@ class Runner:
             place(draft, destination, overwrite=under.asked.options.overwrite)
         finally:
             draft.unlink(missing_ok=True)
+        if self._kept(str(destination)):
+            self._objects.share(destination)
 
 
 def _weight(job: Job) -> float:

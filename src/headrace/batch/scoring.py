@@ -16,7 +16,7 @@ from headrace.batch.isolating import isolated
 from headrace.batch.job import Asked, Chunk, Counts, Plan
 from headrace.batch.parts import Parts
 from headrace.batch.reading import Reader, Reject, explained
-from headrace.batch.writing import ID, VERSION, Shape, block_bytes
+from headrace.batch.writing import ID, TABLES, VERSION, Shape, block_bytes
 from headrace.compiler.golden import answers_frame
 from headrace.kernel.ports import Columns, Scorer
 
@@ -34,7 +34,7 @@ class Scoring:
         known = {c.name for c in scorer.schema.asked if c.type != "string"}
         plain = (shape.renamed.get(name, name) for name in shape.keep if name not in known)
         self._risky = (*plain, *shape.answers) if asked.options.escape else ()
-        self._reader = Reader(plan, scorer.schema, typed=shape.form == "parquet")
+        self._reader = Reader(plan, scorer.schema, typed=shape.form in TABLES)
 
     def score(self, chunk: Chunk) -> Counts:
         """Score a chunk and keep its part; gives its counts."""
@@ -46,7 +46,7 @@ class Scoring:
             frame, refused = self._block(chunk.input, block)
             rejects += refused
             scored += frame.height
-            if self._shape.form == "parquet":
+            if self._shape.form in TABLES:
                 frames.append(frame)
             else:
                 written.write(block_bytes(frame, self._shape.form, self._risky))

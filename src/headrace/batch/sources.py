@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import io
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,7 @@ FORMATS: dict[str, Format] = {
     ".arrow": "arrow",
     ".ipc": "arrow",
     ".feather": "arrow",
+    ".xlsx": "excel",
 }
 COMPRESSED = (".gz", ".zst")
 PIECE = 1 << 20
@@ -137,6 +139,9 @@ def open_file(path: Path, name: str, wanted: Wanted, folder: Path) -> Opened:
     kind, packed = format_of(path), ending(path)[1]
     if ending(path)[0] == ".tsv" and wanted.delimiter is None:
         wanted = Wanted(delimiter="\t", quote=wanted.quote, encoding=wanted.encoding, header=wanted.header)
+    if kind == "excel":
+        plain = _from_excel(path, folder, name)
+        return Opened(name, path, plain, "parquet", Dialect(), 0, 0, _columns_of_table(plain, "parquet", name))
     if kind not in TEXTS:
         plain = _unpacked(path, packed, folder, name) if packed else path
         return Opened(name, path, plain, kind, Dialect(), 0, 0, _columns_of_table(plain, kind, name))
@@ -154,25 +159,46 @@ def open_file(path: Path, name: str, wanted: Wanted, folder: Path) -> Opened:
     return Opened(name, path, path_read, kind, dialect, start, line, columns)
 
 
+def _from_excel(path: Path, folder: Path, name: str) -> Path:
+    """The first sheet of a workbook as a table; of a column of several types every cell is a text."""
+    need("fastexcel", "An Excel file")
+    try:
+        frame = pl.read_excel(path, engine="calamine", infer_schema_length=None)
+    except Exception as error:  # calamine's errors have no root but this
+        raise InvalidInput(
+            f"{name} could not be read as Excel: {str(error).splitlines()[0]}.",
+            field="source",
+            expected="a workbook (.xlsx) whose first sheet begins with a header",
+            todo="Save it again, or save the sheet as CSV.",
+        ) from error
+    written = io.BytesIO()
+    frame.write_parquet(written)
+    return _written(iter([written.getvalue()]), folder, name)
+
+
+def need(module: str, what: str) -> Any:
+    """A library that `what` needs.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(
+            f"{what} needs {module}, which is not installed.", todo="Install it: pip install 'headrace[batch]'."
+        ) from error
+
+
 def _stream(path: Path, packed: str, name: str) -> IO[bytes]:
     try:
         if packed == ".gz":
             return gzip.open(path, "rb")  # type: ignore[return-value]
         if packed == ".zst":
-            return _zstandard().open(path, "rb")
+            return need("zstandard", "A file packed by Zstandard").open(path, "rb")
         return path.open("rb")
     except OSError as error:
         raise StorageUnavailable(f"{name} cannot be read: {error}.", todo="See that it may be read.") from error
-
-
-def _zstandard() -> Any:
-    try:
-        return importlib.import_module("zstandard")
-    except ImportError as error:
-        raise MissingExtra(
-            "A file that is packed by Zstandard needs a library that is not installed.",
-            todo="Install it: pip install 'headrace[batch]'.",
-        ) from error
 
 
 def _read(stream: IO[bytes], size: int, name: str) -> bytes:

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import polars as pl
 
 from headrace.batch.job import Format
 from headrace.batch.reading import Reject
+from headrace.batch.sources import need
 from headrace.kernel.errors import InvalidInput, StorageUnavailable
 from headrace.kernel.records import Record
 from headrace.runtimes.bundle import GOLDEN_OUTPUTS
@@ -28,7 +30,12 @@ RESULTS: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
+    ".xlsx": "excel",
 }
+TABLES: tuple[Format, ...] = ("parquet", "excel")
+"""Results in which a value has its type, and whose parts are Arrow files."""
+SHEET_ROWS = 1_048_575
+"""As many rows as a sheet holds below its header."""
 
 
 def result_format(destination: str) -> Format:
@@ -123,6 +130,8 @@ def assemble(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
     with _written_down(draft):
         if shape.form == "parquet":
             _table(parts, shape, draft)
+        elif shape.form == "excel":
+            _workbook(parts, shape, draft)
         else:
             _texts(parts, shape, draft)
         with draft.open("rb") as file:
@@ -143,6 +152,42 @@ def _written_down(draft: Path) -> Generator[None]:
 def _table(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
     rows = pl.concat([pl.scan_ipc(part) for part in parts]) if parts else shape.empty.lazy()
     rows.sink_parquet(draft, row_group_size=ROW_GROUP, maintain_order=True)
+
+
+def _workbook(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
+    """One sheet, written row by row; cells are values, never formulas or links.
+
+    Raises:
+        InvalidInput: a sheet holds fewer rows.
+    """
+    library = need("xlsxwriter", "An Excel file")
+    rows = sum(pl.scan_ipc(part).select(pl.len()).collect().item() for part in parts)
+    if rows > SHEET_ROWS:
+        raise InvalidInput(
+            f"The result has {rows:,} rows.",
+            field="destination",
+            expected=f"at most {SHEET_ROWS:,} rows in a sheet of Excel",
+            todo="Name a destination that ends in .csv or .parquet.",
+        )
+    plain = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "nan_inf_to_errors": True}
+    with library.Workbook(draft, plain) as book:
+        book.set_properties({"created": datetime(2000, 1, 1)})  # noqa: DTZ001 - the same rows give the same bytes
+        sheet = book.add_worksheet("answers")
+        sheet.freeze_panes(1, 0)
+        columns = shape.empty.columns
+        sheet.write_row(0, 0, columns)
+        place = 1
+        for part in parts:
+            for row in flat(pl.read_ipc(part)).iter_rows():
+                sheet.write_row(place, 0, [_cell(value) for value in row])
+                place += 1
+
+
+def _cell(value: Any) -> Any:
+    """A value as a sheet has it: whole numbers beyond a double's, and moments, are texts."""
+    if isinstance(value, bool | float | str) or value is None:
+        return value
+    return value if isinstance(value, int) and abs(value) < 1 << 53 else str(value)
 
 
 def _texts(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
@@ -166,3 +211,17 @@ def write_rejects(rejects: Iterable[Iterable[Reject]], draft: Path) -> None:
         for some in rejects:
             rows = pl.DataFrame(list(some), schema=schema, orient="row")
             disarmed(rows, list(schema)).write_csv(file, include_header=False)
+
+
+def read_first(path: Path, shape: Shape, rows: int, whole: bool) -> pl.DataFrame:
+    """The first rows of a result that is whole, or of a part."""
+    if shape.form in TABLES and not whole:
+        return pl.scan_ipc(path).head(rows).collect()
+    if shape.form == "excel":
+        return pl.read_excel(path, engine="calamine", read_options={"n_rows": rows})
+    if shape.form == "parquet":
+        return pl.scan_parquet(path).head(rows).collect()
+    if shape.form == "jsonl":
+        return pl.scan_ndjson(path).head(rows).collect()
+    names = None if whole else shape.empty.columns
+    return pl.read_csv(path, has_header=whole, new_columns=names, n_rows=rows, infer_schema=False)

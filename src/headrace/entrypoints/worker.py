@@ -11,6 +11,7 @@ import time
 import traceback
 
 from headrace import settings
+from headrace.entrypoints.jobs_worker import JobsProcess
 from headrace.kernel.errors import HeadraceError
 from headrace.kernel.identifiers import new_id
 from headrace.notices.delivering import deliver
@@ -33,6 +34,7 @@ class Worker:
         self._durable = DurableWorker(workspace.pipeline_rooms(), self._executor)
         self._loop = workspace.loop()
         self._postman = workspace.postman()
+        self._jobs = JobsProcess(workspace)
         self._stopping = threading.Event()
 
     def work(self) -> None:
@@ -52,6 +54,7 @@ class Worker:
                     self._attempt(self._tidy)
                     tidied = time.monotonic()
                 self._attempt(self._turn)
+                self._attempt(self._jobs.keep)
                 if time.monotonic() - compacted >= COMPACT_SECONDS:
                     self._attempt(self._workspace.tables.compact)
                     self._attempt(self._workspace.expire)
@@ -64,6 +67,7 @@ class Worker:
 
     def _leave(self, code: int) -> None:
         """End at once: a step that is running in a thread would hold the process, and the next worker does it again."""
+        self._attempt(self._jobs.stop)
         self._attempt(lambda: self._workspace.leases.end(self._executor))
         self._attempt(self._durable.stop)
         sys.stderr.flush()

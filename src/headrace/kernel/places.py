@@ -136,8 +136,18 @@ class Places:
 
     @property
     def jobs(self) -> Path:
-        """A folder for each batch job, with its plan and parts, and its result where it was given no place."""
+        """A folder for each batch job, with its plan and parts."""
         return self.root / "jobs"
+
+    @property
+    def uploads(self) -> Path:
+        """A folder for each file that was sent to be scored."""
+        return self.root / "uploads"
+
+    @property
+    def results(self) -> Path:
+        """A folder for each result that was given no other place."""
+        return self.root / "results"
 
     @property
     def logs(self) -> Path:

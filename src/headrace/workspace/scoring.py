@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from headrace import settings
-from headrace.batch.asking import ask
+from headrace.batch.asking import Asker, ask
 from headrace.batch.dialect import Wanted
 from headrace.batch.job import UNDER_WAY, Job, Options
+from headrace.batch.matching import Matched, match
 from headrace.batch.running import Watching
+from headrace.batch.sources import find_files, open_file
+from headrace.batch.uploads import PREFIX, Uploads, located
+from headrace.batch.writing import result_format
+from headrace.kernel.errors import NotFound, Refused
+from headrace.kernel.identifiers import new_id
+from headrace.notices.receivers import one_receiver
 from headrace.workspace.callers import Callers
 
 POLL_SECONDS = 0.2
@@ -46,8 +56,90 @@ class Scoring(Callers):
         """
         version = self.version_store.get(model)
         asked = Options(**options) if text is None else Options(text=text, **options)
-        job = ask(self.places, self.job_store, version, str(source), str(destination), asked, settings.who())
+        for receiver in asked.tell:
+            one_receiver(receiver)
+        asker = Asker(settings.who())
+        job = ask(self.places, self.job_store, version, str(source), str(destination), asked, asker)
         return self.work_at(job.id, progress) if wait else job
+
+    def queue_job(self, model: str, source: str, destination: str, form: str, options: Options) -> Job:
+        """A job of somebody who is not on this machine: they name files that they sent, or that may be named.
+
+        Args:
+            source: ``upload:ID/NAME``, or a path in a folder of HEADRACE_JOB_FOLDERS.
+            destination: such a path; where empty the result is kept here, in the format `form`, to be fetched.
+
+        Raises:
+            Refused: a path lies elsewhere.
+            Overloaded: too many of their jobs are under way.
+        """
+        version = self.version_store.get(model)
+        if not source.startswith(PREFIX):
+            self._need_allowed(source)
+        for receiver in map(one_receiver, options.tell):
+            if receiver.kind == "webhook" and not _listed(receiver.address, settings.read(settings.JOB_HOOKS)):
+                raise Refused(
+                    f"Jobs of callers may not tell {receiver.address!r}.",
+                    expected="a mail address, or an address that begins as one of HEADRACE_JOB_HOOKS",
+                    todo="Name another one, or have it added.",
+                )
+        if destination:
+            self._need_allowed(destination)
+        else:
+            name = f"{Path(source).name.split('.')[0] or 'rows'}.{version.name}.{form}"
+            destination = str(self.places.results / new_id() / name)
+            result_format(destination)
+            Path(destination).parent.mkdir(parents=True)
+        asker = Asker(settings.who(), int(settings.read(settings.JOBS_EACH)))
+        return ask(self.places, self.job_store, version, source, destination, options, asker)
+
+    def _need_allowed(self, path: str) -> None:
+        """See that a caller may name a path: links within it lead nowhere else.
+
+        Raises:
+            Refused: it lies elsewhere.
+        """
+        folders = [Path(one.strip()).resolve() for one in settings.read(settings.JOB_FOLDERS).split(",") if one.strip()]
+        if not any(Path(path).is_absolute() and Path(path).resolve().is_relative_to(folder) for folder in folders):
+            raise Refused(
+                f"Jobs of callers may not use {path!r}.",
+                expected="a file that was sent (POST /api/uploads), or a path in a folder of HEADRACE_JOB_FOLDERS",
+                todo="Send the file, or have the folder added.",
+            )
+
+    def uploads(self) -> Uploads:
+        """The files that were sent to be scored."""
+        return Uploads(self.places)
+
+    def look(self, model: str, source: str, text: Wanted | None = None) -> Matched:
+        """How the columns of a source fit to what a model asks for, before anything is scored."""
+        version = self.version_store.get(model)
+        first = find_files(located(self.places, source))[0]
+        with tempfile.TemporaryDirectory() as folder:
+            opened = open_file(first, first.name, text or Wanted(), Path(folder))
+        return match(opened.columns, version.schema)
+
+    def first_answers(self, job: str, rows: int = 10) -> pl.DataFrame:
+        """The first rows of a job's result, as soon as there are any."""
+        return self.runner.first(job, rows)
+
+    def job_file(self, job: str, which: str) -> Path:
+        """The result or the rejects of a job that is done, on this machine.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = self.job_store.get(job)
+        path = found.result if which == "result" else found.rejects
+        here = self.places.objects.need(Path(path)) if path and self._is_kept(path) else Path(path)
+        if not path or not here.exists():
+            raise NotFound(
+                f"Job {found.id} is {found.status}, and has no {which}.", todo="Wait for it, or see its error."
+            )
+        return here
+
+    def _is_kept(self, path: str) -> bool:
+        return Path(path).is_relative_to(self.places.results)
 
     def work_at(self, job: str, progress: Watching | None = None) -> Job:
         """Work at a job until it has ended, or watch it where another process does."""
@@ -89,3 +181,7 @@ class Scoring(Callers):
 
 def _unwatched(_job: Job, _what: str, _share: float) -> None:
     pass
+
+
+def _listed(address: str, allowed: str) -> bool:
+    return any(address.startswith(one.strip()) for one in allowed.split(",") if one.strip())

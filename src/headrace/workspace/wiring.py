@@ -19,8 +19,10 @@ from headrace.access.people import People
 from headrace.access.sessions import Sessions
 from headrace.audit.log import AuditLog
 from headrace.audit.signing import open_signer
+from headrace.batch.job import Job
 from headrace.batch.jobs import Jobs
 from headrace.batch.running import Runner
+from headrace.batch.telling import JobTeller
 from headrace.data.snapshots import Snapshots
 from headrace.kernel.callers import ConsumerTraffic
 from headrace.kernel.clock import Clock
@@ -42,6 +44,7 @@ from headrace.retraining.loop import Loop
 from headrace.retraining.loop import Rooms as LoopRooms
 from headrace.retraining.telling import Teller
 from headrace.rollout.rollouts import Rollouts
+from headrace.serving.secret import open_secret
 from headrace.serving.traffic import consumer_traffic
 from headrace.training.collecting import Collector
 from headrace.training.leases import Leases
@@ -85,7 +88,7 @@ class Rooms:
         self.collector = Collector(places, self.audit_log, self.snapshots, clock)
         self.leases = Leases(self.database, clock)
         self.job_store = Jobs(self.database, self.audit_log, clock)
-        self.runner = Runner(places, self.job_store, self.version_store)
+        self.runner = Runner(places, self.job_store, self.version_store, self._tell_of_job)
 
     def _publish_key(self) -> None:
         """Write the public half of the signing key, once what an earlier Headrace registered here is signed."""
@@ -140,6 +143,15 @@ class Rooms:
     def scorer_files(self) -> Path:
         """The folder of what the scoring processes count."""
         return self.places.objects.gather(self.places.scorers, exactly=False)
+
+    def _tell_of_job(self, job: Job) -> None:
+        if job.options.tell:
+            teller = JobTeller(self.outbox, settings.read(settings.CONSOLE_URL), self.secret())
+            teller.ended(job, self.clock())
+
+    def secret(self) -> bytes:
+        """The workspace's secret: for hashes of captured columns, and for links to results."""
+        return open_secret(agreed(self.places, self.places.capture_key, open_secret))
 
     def loop(self) -> Loop:
         """The loop of this workspace, for a worker."""

@@ -31,7 +31,7 @@ def read(text, folder, keep="all", typed=False, **wanted):
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     options = Options(keep=keep, text=Wanted(**wanted))
     asked = Asked(model="m", version=1, bundle="", source=str(path), destination="", options=options)
-    plan = make_plan(asked, (), folder / "taken", lambda *_: None)
+    plan = make_plan(asked, asked.source, (), folder / "taken", lambda *_: None)
     reader = Reader(plan, SCHEMA, typed)
     rows, rejects = [], []
     for block in range(len(plan.inputs[0].blocks)):

@@ -43,6 +43,9 @@ def size_of(text: str) -> int:
 @click.option("--chunk", default="16MB", show_default=True, metavar="SIZE", help="How much is scored at once.")
 @click.option("--threads", default=0, metavar="N", help="How many work; as many as there are cores by default.")
 @click.option("--priority", default=0, metavar="N", help="Turns among waiting jobs: one more is twice as many.")
+@click.option(
+    "--tell", multiple=True, metavar="TO", help="Whom to tell when it has ended: a mail address or a webhook."
+)
 @click.option("--queue", is_flag=True, help="Leave it to the workers, and do not wait.")
 @verb
 def score(call: Call, model: str, source: str, destination: str, **asked: Any) -> int:
@@ -65,6 +68,7 @@ def score(call: Call, model: str, source: str, destination: str, **asked: Any) -
         "chunk": size_of(asked["chunk"]),
         "threads": asked["threads"],
         "priority": asked["priority"],
+        "tell": asked["tell"],
     }
     job = call.workspace.score(model, source, destination, text=text, wait=False, **options)
     if asked["queue"]:

@@ -20,9 +20,11 @@ from headrace.entrypoints.console.graphs import lineage_chart
 from headrace.entrypoints.console.guard import Guarded, SameSite, Table
 from headrace.entrypoints.console.oidc import Provider, configured
 from headrace.entrypoints.console.pages import HERE, Drawing
+from headrace.entrypoints.console.scoring import Scoring
 from headrace.entrypoints.console.signing_in import SignIn
 from headrace.entrypoints.http.api import api_routes, refusal
 from headrace.entrypoints.http.callers import CALLER
+from headrace.entrypoints.http.jobs import JobRoutes
 from headrace.entrypoints.scoring.listening import bind, is_loopback
 from headrace.entrypoints.scoring.options import Options, check_guard
 from headrace.entrypoints.scoring.polling import known_routes
@@ -54,6 +56,8 @@ def console_app(ws: Workspace, required: bool = False, local: bool = True, provi
         (Route("/health", lambda _request: Response(b'{"status":"alive"}', media_type="application/json")), None),
         *SignIn(ws, drawing, provider).table(),
         *Administering(ws, drawing).table(),
+        *JobRoutes(ws).table(),
+        *Scoring(ws, drawing).table(),
         *api_routes(ws),
         (Mount("/static", StaticFiles(directory=HERE / "static")), None),
     ]

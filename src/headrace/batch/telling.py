@@ -1,0 +1,52 @@
+"""What people are told when a job of theirs has ended: how it went, how many rows, and where the answers are."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from headrace.batch.job import Job
+from headrace.batch.links import KEPT, link_token
+from headrace.notices.outbox import Outbox
+
+
+class JobTeller:
+    """Writes a notice to those whom a job names.
+
+    Args:
+        console: the address of the console, for links; empty for none.
+        secret: what signs links to results.
+    """
+
+    def __init__(self, outbox: Outbox, console: str, secret: bytes) -> None:
+        self._outbox = outbox
+        self._console = console.rstrip("/")
+        self._secret = secret
+
+    def ended(self, job: Job, now: datetime) -> None:
+        """A job that ended, but for one that somebody cancelled. No value of a row is told."""
+        if not job.options.tell or job.status not in ("done", "failed"):
+            return
+        name = job.source.rpartition("/")[2]
+        counts = f"{job.counts.read:,} rows read, {job.counts.scored:,} scored, {job.counts.rejected:,} rejected"
+        kind = str((job.error or {}).get("kind", ""))
+        lines = [f"{name}, scored by {job.reference}: {job.status}.", f"{counts}."]
+        if job.status == "failed":
+            lines.append(f"Why: {kind}. headrace jobs {job.id[-12:]} says all of it.")
+        if self._console:
+            lines.append(f"{self._console}/jobs/{job.id}")
+        document = {
+            "type": f"job.{job.status}",
+            "job": job.id,
+            "model": job.model,
+            "version": job.version,
+            "scored": job.counts.scored,
+            "rejected": job.counts.rejected,
+        }
+        if job.status == "done" and self._console:
+            link = f"{self._console}/fetch/{link_token(self._secret, job.id, now)}"
+            lines.append(f"The answers, for {KEPT.days} days: {link}")
+            document["result"] = link
+        subject = f"[headrace] {name}: {job.status}"
+        self._outbox.tell(
+            f"job {job.id} {job.status}", job.model, job.options.tell, subject, "\n".join(lines), document
+        )
