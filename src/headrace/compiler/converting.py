@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from headrace.compiler.table import Table, slots
-from headrace.compiler.tensor import Tensor, concat
+from headrace.compiler.tensor import Tensor, concat, is_narrow
 from headrace.compiler.uncompiled import NotCompiled
 from headrace.runtimes.plan import Decision, LinkKind
 
@@ -139,7 +139,7 @@ def converts(
 
     Args:
         classes: ``"package.Class"``, or the class itself. A subclass is another class.
-        takes: ``"tensor"`` for doubles, ``"table"`` for columns of any kind.
+        takes: ``"tensor"`` for doubles, ``"table"`` for columns of any kind, ``"columns"`` for columns of numbers.
         predicts: it converts what `predict` says, not what `transform` gives.
         single: it stays right where the Python model computes in float32.
     """
@@ -207,10 +207,10 @@ def _converted(registry: dict[str, Converter], step: Any, table: Table) -> Any:
             raise NotCompiled(UNCOVERED.get(key, "no converter is registered for it"))
         if converter.takes == "table":
             return converter.run(step, table)
-        tensor = table.tensor()
-        if tensor.narrow and not converter.single:
-            raise NotCompiled(f"it computes in {tensor.dtype}, because its columns are of that type")
-        return converter.run(step, tensor)
+        dtype = np.result_type(*table.dtypes()) if table.width else np.dtype(np.float64)
+        if is_narrow(dtype) and not converter.single:
+            raise NotCompiled(f"it computes in {dtype}, because its columns are of that type")
+        return converter.run(step, table if converter.takes == "columns" else table.tensor())
     except NotCompiled as error:
         error.step = error.step or key
         raise

@@ -55,7 +55,7 @@ class Tensor:
     @property
     def narrow(self) -> bool:
         """Whether the Python model computes on these values with less than double precision."""
-        return self.dtype.kind == "f" and self.dtype.itemsize < 8
+        return is_narrow(self.dtype)
 
     def derive(self, operator: str, *others: Operand, mask: bool = False, **attributes: Any) -> Tensor:
         """An operator over this and others: arrays of shape (width,) and numbers become constants."""
@@ -300,6 +300,11 @@ class Tensor:
         wide = self.pick(places)
         done = wide.derive(operator, *(np.concatenate([o, np.repeat(o[-1:], short)]) for o in others))
         return done.pick(range(self.width))
+
+
+def is_narrow(dtype: np.dtype[Any]) -> bool:
+    """Whether numbers of this type have less than double precision."""
+    return dtype.kind == "f" and dtype.itemsize < 8
 
 
 def concat(tensors: Sequence[Tensor]) -> Tensor:

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from headrace.compiler.converting import Prediction, converts
+from headrace.compiler.table import Known, Table, doubles_of
 from headrace.compiler.tensor import Tensor, concat
 from headrace.compiler.uncompiled import NotCompiled
 
 
-def linear(x: Tensor, coefficients: Any, intercept: Any) -> Tensor:
+def linear(x: Tensor | Table, coefficients: Any, intercept: Any) -> Tensor:
     """x · coefficientsᵀ + intercept, of shape [n, outputs]."""
-    weights = np.atleast_2d(np.asarray(coefficients, dtype=np.float64))
-    sums = x.require_finite() @ np.ascontiguousarray(weights.T)
-    bias = np.broadcast_to(np.asarray(intercept, dtype=np.float64), (weights.shape[0],))
+    weights = np.ascontiguousarray(np.atleast_2d(np.asarray(coefficients, dtype=np.float64)).T)
+    sums = _over_columns(x, weights) if isinstance(x, Table) else x.require_finite() @ weights
+    bias = np.broadcast_to(np.asarray(intercept, dtype=np.float64), (weights.shape[1],))
     return sums + np.array(bias)
+
+
+def _over_columns(table: Table, weights: np.ndarray) -> Tensor:
+    """table · weights, of which those columns are multiplied before that are tables of one request column's values:
+    a hundred columns of a one-hot encoding are then as many as there are outputs, and come from the same look-up."""
+    outputs = weights.shape[1]
+    groups: dict[str, list[int]] = {}
+    for place, cell in enumerate(table.cells):
+        if isinstance(cell, Known) and cell.finite:
+            groups.setdefault(cell.raw, []).append(place)
+    groups = {raw: places for raw, places in groups.items() if len(places) > outputs}
+    taken = {place for places in groups.values() for place in places}
+    rest = [place for place in range(table.width) if place not in taken]
+    parts = [table.pick(rest).tensor().require_finite()] if rest or not groups else []
+    factors = [weights[rest]]
+    for raw, places in groups.items():
+        cells = [table.cells[place] for place in places]
+        products = [Known(raw, partial(_product, cells, weights[places, o]), finite=True) for o in range(outputs)]
+        parts.append(Table(table.source, products).tensor())
+        factors.append(np.eye(outputs))
+    return concat(parts) @ np.vstack(factors)
+
+
+def _product(cells: list[Any], weights: np.ndarray) -> np.ndarray:
+    return np.column_stack([doubles_of(cell.values()) for cell in cells]) @ weights
 
 
 @converts(
@@ -46,15 +73,18 @@ def linear(x: Tensor, coefficients: Any, intercept: Any) -> Tensor:
     "sklearn.RidgeCV",
     "sklearn.SGDRegressor",
     "sklearn.TheilSenRegressor",
+    takes="columns",
     predicts=True,
 )
-def linear_regressor(step: Any, x: Tensor) -> Prediction:
+def linear_regressor(step: Any, x: Table) -> Prediction:
     """The sum is the answer."""
     return Prediction(linear(x, step.coef_, step.intercept_), "identity", "value")
 
 
-@converts("sklearn.PoissonRegressor", "sklearn.GammaRegressor", "sklearn.TweedieRegressor", predicts=True)
-def generalised_linear(step: Any, x: Tensor) -> Prediction:
+@converts(
+    "sklearn.PoissonRegressor", "sklearn.GammaRegressor", "sklearn.TweedieRegressor", takes="columns", predicts=True
+)
+def generalised_linear(step: Any, x: Table) -> Prediction:
     """The exponential of the sum, or the sum, by the link."""
     link = type(step._base_loss.link).__name__
     if link not in ("LogLink", "IdentityLink"):
@@ -62,8 +92,8 @@ def generalised_linear(step: Any, x: Tensor) -> Prediction:
     return Prediction(linear(x, step.coef_, step.intercept_), "exp" if link == "LogLink" else "identity", "value")
 
 
-@converts("sklearn.RANSACRegressor", predicts=True)
-def ransac(step: Any, x: Tensor) -> Prediction:
+@converts("sklearn.RANSACRegressor", takes="columns", predicts=True)
+def ransac(step: Any, x: Table) -> Prediction:
     """The estimator fitted to the inliers."""
     inner = step.estimator_
     if type(inner).__name__ != "LinearRegression":
@@ -71,8 +101,8 @@ def ransac(step: Any, x: Tensor) -> Prediction:
     return linear_regressor(inner, x)
 
 
-@converts("sklearn.LogisticRegression", "sklearn.LogisticRegressionCV", predicts=True)
-def logistic_regression(step: Any, x: Tensor) -> Prediction:
+@converts("sklearn.LogisticRegression", "sklearn.LogisticRegressionCV", takes="columns", predicts=True)
+def logistic_regression(step: Any, x: Table) -> Prediction:
     """The logistic function of the sum, or softmax of the sums; one against the rest with liblinear."""
     scores = linear(x, step.coef_, step.intercept_)
     if len(step.classes_) == 2:
@@ -94,9 +124,10 @@ def one_against_rest(scores: Tensor, classes: Any) -> Prediction:
     "sklearn.RidgeClassifierCV",
     "sklearn.Perceptron",
     "sklearn.PassiveAggressiveClassifier",
+    takes="columns",
     predicts=True,
 )
-def linear_classifier(step: Any, x: Tensor) -> Prediction:
+def linear_classifier(step: Any, x: Table) -> Prediction:
     """The class of the largest sum; no probabilities."""
     return decided(linear(x, step.coef_, step.intercept_), step.classes_)
 
@@ -106,8 +137,8 @@ def decided(scores: Tensor, classes: Any) -> Prediction:
     return Prediction(scores, "none", "positive" if scores.width == 1 else "argmax", classes, margin=scores)
 
 
-@converts("sklearn.SGDClassifier", predicts=True)
-def sgd_classifier(step: Any, x: Tensor) -> Prediction:
+@converts("sklearn.SGDClassifier", takes="columns", predicts=True)
+def sgd_classifier(step: Any, x: Table) -> Prediction:
     """By its loss: logistic regression, the modified Huber's clipped line, or labels alone."""
     scores = linear(x, step.coef_, step.intercept_)
     if step.loss == "log_loss":
@@ -130,15 +161,15 @@ def _modified_huber(scores: Tensor, classes: Any) -> Prediction:
     return Prediction(shares, "given", "index", classes, chosen=scores.argmax(), margin=scores)
 
 
-@converts("sklearn.SGDOneClassSVM", predicts=True)
-def sgd_one_class(step: Any, x: Tensor) -> Prediction:
+@converts("sklearn.SGDOneClassSVM", takes="columns", predicts=True)
+def sgd_one_class(step: Any, x: Table) -> Prediction:
     """1 for inliers, -1 for outliers."""
     scores = linear(x, step.coef_, -step.offset_)
     return Prediction((scores >= 0.0).doubles() * 2.0 - 1.0, "identity", "value", whole=True)
 
 
-@converts("sklearn.LinearDiscriminantAnalysis", predicts=True)
-def linear_discriminant(step: Any, x: Tensor) -> Prediction:
+@converts("sklearn.LinearDiscriminantAnalysis", takes="columns", predicts=True)
+def linear_discriminant(step: Any, x: Table) -> Prediction:
     """Like a logistic regression."""
     scores = linear(x, step.coef_, step.intercept_)
     if len(step.classes_) == 2:
