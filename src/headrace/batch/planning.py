@@ -312,5 +312,5 @@ def write_plan(plan: Plan) -> bytes:
 
 
 def threads_of(wanted: int) -> int:
-    """How many threads work, where 0 means as many as there are cores."""
-    return wanted or len(os.sched_getaffinity(0))
+    """How many threads work, where 0 means one for each core, and one more while others wait for the disk."""
+    return wanted or len(os.sched_getaffinity(0)) + 1

@@ -158,10 +158,10 @@ def columns_of(frame: pl.DataFrame, schema: Schema) -> dict[str, Any]:
     Numbers without nulls keep their width as arrays of shape (rows,); nullable numbers are float64 with NaN;
     many texts are `Coded`; everything else is a list with None for null, moments as ISO 8601 texts.
     """
-    return {column.name: _plain(frame[column.name], column.type) for column in schema.features}
+    return {column.name: _plain(frame[column.name], column.type, column.categories) for column in schema.features}
 
 
-def _plain(series: pl.Series, kind: str) -> Any:
+def _plain(series: pl.Series, kind: str, categories: tuple[str, ...] | None) -> Any:
     if kind == "datetime":
         return series.dt.to_string("%Y-%m-%dT%H:%M:%S%.6f").to_list()
     if kind in ("integer", "number") and not series.null_count():
@@ -169,8 +169,17 @@ def _plain(series: pl.Series, kind: str) -> Any:
     if kind == "number":
         return series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     if kind == "string" and len(series) >= CODED_ROWS:
-        return _coded(series)
+        return (_coded_by(series, categories) if categories else None) or _coded(series)
     return series.to_list()
+
+
+def _coded_by(series: pl.Series, categories: tuple[str, ...]) -> Coded | None:
+    """Texts as places among known categories and null; None where there are others."""
+    codes = series.cast(pl.Enum(list(dict.fromkeys(categories))), strict=False).to_physical()
+    if codes.null_count() != series.null_count():
+        return None
+    values: list[str | None] = [*dict.fromkeys(categories), None]
+    return Coded(codes.cast(pl.Int64).fill_null(len(values) - 1).to_numpy(), values)
 
 
 def _coded(series: pl.Series) -> Coded:
