@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from datetime import timedelta
 
 import polars as pl
 import pytest
@@ -190,3 +191,15 @@ def test_a_job_is_cancelled_and_goes_on_where_it_stood(registered, tmp_path, sma
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     with pytest.raises(Conflict):
         registered.cancel_job(job.id)
+
+
+def test_what_a_job_left_is_freed_when_it_is_old(registered, tmp_path):
+    ROWS.write_csv(tmp_path / "rows.csv")
+    job = registered.score("late", tmp_path / "rows.csv", tmp_path / "a.csv")
+    sent = registered.uploads().begin("rows.csv", 3, "anna")
+    places = registered.places
+    assert not [one for one in registered.garbage() if one.kind in ("job", "upload")]
+    freed = {(one.kind, one.name) for one in registered.gc(timedelta(0))}
+    assert {("job", job.id), ("upload", sent.id)} <= freed
+    assert not places.objects.children(places.jobs) and not places.objects.children(places.uploads)
+    assert (registered.job(job.id).status, (tmp_path / "a.csv").exists()) == ("done", True)

@@ -63,6 +63,10 @@ def ask(
         raise InvalidInput(
             f"There is no folder {folder}.", field="destination", expected="a folder that exists", todo="Make it first."
         )
+    if Path(asked.destination).is_dir():
+        raise InvalidInput(
+            f"{asked.destination} is a folder.", field="destination", expected="a file", todo="Name one in it."
+        )
     for path in (Path(asked.destination), rejects_path(asked.destination)):
         if path.exists() and not options.overwrite:
             raise exists(str(path))

@@ -29,6 +29,10 @@ def place(draft: Path, destination: Path, *, overwrite: bool) -> None:
         os.link(draft, destination)
     except FileExistsError as error:
         raise exists(str(destination)) from error
+    except OSError:  # a disk that knows no links
+        if destination.exists():
+            raise exists(str(destination)) from None
+        draft.rename(destination)
 
 
 def exists(destination: str) -> Conflict:

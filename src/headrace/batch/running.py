@@ -22,10 +22,12 @@ from headrace.batch.writing import Shape, assemble, read_first, result_format, s
 from headrace.kernel.errors import Fault, FellShort, HeadraceError, InvalidInput, NotTrusted
 from headrace.kernel.objects import Objects
 from headrace.kernel.places import Places
+from headrace.kernel.ports import Scorer
 from headrace.kernel.records import Version
 from headrace.registry.versions import Versions
 
 TOLD_SECONDS = 0.25
+MOST_SCORERS = 3
 Watching = Callable[[Job, str, float], None]
 """Is told how a job stands, what is done (reading, scoring, writing), and which share of that."""
 
@@ -60,6 +62,7 @@ class Runner:
         self._objects: Objects = places.objects
         self._jobs = jobs
         self._versions = versions
+        self._scorers: dict[str, Scorer] = {}
 
     def turn(self, job: str, seconds: float, watching: Watching) -> Job:
         """Work at a claimed job for some seconds, at least one chunk; gives it as it stands then."""
@@ -155,8 +158,7 @@ class Runner:
         self._tell(under, done, watching)
         if not left:
             return
-        scorer = self._versions.open(under.version)
-        scoring = Scoring(under.asked, under.plan, scorer, under.shape, under.parts)
+        scoring = Scoring(under.asked, under.plan, self._scorer(under.version), under.shape, under.parts)
         last = time.monotonic()
         scored = self._engine(under.asked).scored(left, scoring.score)
         try:
@@ -171,6 +173,14 @@ class Runner:
         finally:
             scored.close()
         self._tell(under, done, watching)
+
+    def _scorer(self, version: Version) -> Scorer:
+        """The scorer of a version; the last few are kept from turn to turn."""
+        found = self._scorers.pop(version.digest, None) or self._versions.open(version)
+        self._scorers[version.digest] = found
+        while len(self._scorers) > MOST_SCORERS:
+            del self._scorers[next(iter(self._scorers))]
+        return found
 
     def _engine(self, asked: Asked) -> Engine:
         return LocalEngine(threads_of(asked.options.threads))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import importlib
 import io
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -137,8 +138,7 @@ def open_file(path: Path, name: str, wanted: Wanted, folder: Path) -> Opened:
         StorageUnavailable: it cannot be read, or there is no room to write it down.
     """
     kind, packed = format_of(path), ending(path)[1]
-    if ending(path)[0] == ".tsv" and wanted.delimiter is None:
-        wanted = Wanted(delimiter="\t", quote=wanted.quote, encoding=wanted.encoding, header=wanted.header)
+    wanted = _of_name(path, wanted)
     if kind == "excel":
         plain = _from_excel(path, folder, name)
         return Opened(name, path, plain, "parquet", Dialect(), 0, 0, _columns_of_table(plain, "parquet", name))
@@ -155,7 +155,7 @@ def open_file(path: Path, name: str, wanted: Wanted, folder: Path) -> Opened:
     if kind == "jsonl":
         kinds = kinds_of_lines(_begins(path_read)[mark:])
         return Opened(name, path, path_read, kind, dialect, mark, 1, tuple(kinds), kinds)
-    columns, start, line = _header(path_read, dialect, mark, name)
+    columns, start, line = _header(_begins(path_read)[mark:], dialect, mark, name)
     return Opened(name, path, path_read, kind, dialect, start, line, columns)
 
 
@@ -255,9 +255,31 @@ def _transcoded(path: Path, packed: str, dialect: Dialect, mark: int, folder: Pa
     return _written(texts(), folder, name)
 
 
-def _header(path: Path, dialect: Dialect, start: int, name: str) -> tuple[tuple[str, ...], int, int]:
-    """The columns of a CSV, where its first record begins, and the number of its line."""
-    begins = _begins(path)[start:]
+def columns_of_file(path: Path, name: str, wanted: Wanted) -> tuple[str, ...]:
+    """The columns of a file, of which no more is read than its beginning.
+
+    Raises:
+        InvalidInput: it is empty, or not what its name says.
+    """
+    kind, packed = format_of(path), ending(path)[1]
+    if kind not in TEXTS:
+        with tempfile.TemporaryDirectory() as folder:
+            return open_file(path, name, wanted, Path(folder)).columns
+    with _stream(path, packed, name) as stream:
+        begins = _read(stream, SAMPLE, name)
+    dialect, mark = find_dialect(begins, _of_name(path, wanted), name)
+    text = "".join(decoded(iter([begins[mark:]]), dialect.encoding, name, whole=False)).encode()
+    return tuple(kinds_of_lines(text)) if kind == "jsonl" else _header(text, dialect, 0, name)[0]
+
+
+def _of_name(path: Path, wanted: Wanted) -> Wanted:
+    """What is wanted, with the delimiter that the name says."""
+    tabs = ending(path)[0] == ".tsv" and wanted.delimiter is None
+    return msgspec.structs.replace(wanted, delimiter="\t") if tabs else wanted
+
+
+def _header(begins: bytes, dialect: Dialect, start: int, name: str) -> tuple[tuple[str, ...], int, int]:
+    """The columns of a CSV that begins so at `start`, where its first record begins, and the number of its line."""
     ends = record_ends(np.frombuffer(begins, dtype=np.uint8), marks(dialect.quote, dialect.delimiter))
     first = begins[: int(ends[0]) + 1] if len(ends) else begins
     if len(first) == SAMPLE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from contextlib import suppress
@@ -96,6 +97,9 @@ class Uploads:
         draft = self._folder(upload) / "arriving"
         try:
             with draft.open("ab") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if os.fstat(file.fileno()).st_size != offset:
+                    raise Conflict("Another piece of the file arrives.", todo="Ask how much arrived, and go on there.")
                 try:
                     file.write(piece)
                     file.flush()

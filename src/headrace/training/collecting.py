@@ -106,6 +106,7 @@ class Collector:
         yield from self._abandoned(now)
         yield from self._bundles(connection, now)
         yield from self._runs(connection, before)
+        yield from self._jobs(connection, before)
         yield from self._code(connection, now, before)
         yield from self._old_snapshots(connection, before)
         yield from self._orphans(connection, now)
@@ -128,6 +129,23 @@ class Collector:
                 continue
             if not self._objects.remote or now - self._objects.modified(path) > ABANDONED:
                 yield self._freed("bundle", path.name[:16], "no version was entered for it", [path])
+
+    def _jobs(self, connection: sa.Connection, before: str) -> Iterator[Freed]:
+        """Working files, results kept here and uploads of jobs that ended long ago, and uploads that no job names."""
+        at = tables.jobs.c
+        kept: set[str] = set()
+        for job in connection.execute(sa.select(at.id, at.source, at.result, at.ended)):
+            used = {Path(job.result).parent.name, job.source.removeprefix("upload:").partition("/")[0]}
+            if not job.ended or job.ended >= before:
+                kept |= {job.id, *used}
+        for folder, what in (
+            (self._places.jobs, "job"),
+            (self._places.results, "result"),
+            (self._places.uploads, "upload"),
+        ):
+            for path in self._objects.children(folder):
+                if path.name not in kept and to_text(self._objects.modified(path)) < before:
+                    yield self._freed(what, path.name, "its job ended long ago, or there was none", [path])
 
     def _runs(self, connection: sa.Connection, before: str) -> Iterator[Freed]:
         """Working files of runs that ended long ago; what was asked and the schema stay."""

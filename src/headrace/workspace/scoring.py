@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from headrace.batch.dialect import Wanted
 from headrace.batch.job import UNDER_WAY, Job, Options
 from headrace.batch.matching import Matched, match
 from headrace.batch.running import Watching
-from headrace.batch.sources import find_files, open_file
+from headrace.batch.sources import columns_of_file, find_files
 from headrace.batch.uploads import PREFIX, Uploads, located
 from headrace.batch.writing import result_format
 from headrace.kernel.errors import NotFound, Refused
@@ -115,9 +114,7 @@ class Scoring(Callers):
         """How the columns of a source fit to what a model asks for, before anything is scored."""
         version = self.version_store.get(model)
         first = find_files(located(self.places, source))[0]
-        with tempfile.TemporaryDirectory() as folder:
-            opened = open_file(first, first.name, text or Wanted(), Path(folder))
-        return match(opened.columns, version.schema)
+        return match(columns_of_file(first, first.name, text or Wanted()), version.schema)
 
     def first_answers(self, job: str, rows: int = 10) -> pl.DataFrame:
         """The first rows of a job's result, as soon as there are any."""

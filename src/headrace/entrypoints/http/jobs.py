@@ -134,12 +134,10 @@ class JobRoutes:
             while piece := await file.read(PIECE):
                 upload = await self._as(request, self._ws.uploads().add, upload.id, upload.offset, piece)
         document: dict[str, Any] = {**fields, "source": upload.source}
-        for name in ("rename", "tell"):
-            if name in document:
-                document[name] = msgspec.json.decode(document[name])
         try:
-            asked = msgspec.convert(document, AskedJob, strict=False)
-        except msgspec.ValidationError as error:
+            given = {name: msgspec.json.decode(fields[name]) for name in ("rename", "tell") if name in fields}
+            asked = msgspec.convert({**document, **given}, AskedJob, strict=False)
+        except (msgspec.DecodeError, RecursionError) as error:
             raise _no_job(str(error)) from error
         return await self._queue(request, asked)
 
