@@ -164,6 +164,11 @@ def test_a_source_that_changed_is_scored_anew(registered, tmp_path):
     with pytest.raises(Conflict, match="exists already"):
         registered.score("late", tmp_path / "rows.csv", tmp_path / "a.csv")
     (tmp_path / "a.csv").unlink()
+    packed = tmp_path / "rows.csv.gz"
+    for rows in (ROWS[:10], ROWS[:20]):
+        packed.write_bytes(gzip.compress(rows.write_csv().encode()))
+        (tmp_path / "b.csv").unlink(missing_ok=True)
+        assert registered.score("late", packed, tmp_path / "b.csv").counts.scored == rows.height
     second = registered.score("late", tmp_path / "rows.csv", tmp_path / "a.csv")
     assert (second.counts.scored, second.id != first.id) == (10, True)
     assert second.digest != first.digest

@@ -171,7 +171,7 @@ def test_whoever_asked_is_told_with_a_link_that_ends(registered, console, tmp_pa
         monkeypatch.setenv("HEADRACE_SMTP", f"smtp://127.0.0.1:{port}?from=headrace@example.org")
         monkeypatch.setenv("HEADRACE_WEBHOOK_SECRET", SECRET)
         monkeypatch.setenv("HEADRACE_CONSOLE_URL", console)
-        monkeypatch.setenv("HEADRACE_JOB_HOOKS", "http://127.0.0.1:")
+        monkeypatch.setenv("HEADRACE_JOB_HOOKS", hook.url.removesuffix("/hook"))
         from headrace.batch.job import Options
 
         source = sent(console, "flights.csv", ROWS.write_csv().encode())

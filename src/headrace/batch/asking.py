@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from headrace.batch.job import UNDER_WAY, Asked, Job, Options
 from headrace.batch.jobs import Jobs
-from headrace.batch.placing import exists, is_ours, rejects_path
+from headrace.batch.placing import exists, is_ours, note_path, rejects_path
 from headrace.batch.planning import read_plan, stamp
 from headrace.batch.running import most_rejects
 from headrace.batch.sources import find_files
@@ -78,15 +78,11 @@ def _holds(places: Places, job: Job) -> bool:
     folder = places.jobs / job.id
     try:
         plan = read_plan(places.objects.need(folder / "plan"))
-        alike = plan is not None and all(stamp(Path(one.path)) == one.stamp for one in plan.inputs if _lies(one.path))
+        paths = find_files(located(places, job.source))
+        alike = plan is not None and [(str(p), *stamp(p)) for p in paths] == [one.origin for one in plan.inputs]
     except HeadraceError:
         return False
     if job.status != "done":
         return alike
     result = Path(job.result)
-    return alike and is_ours(places.objects.latest(folder / f"{result.name}.placed"), result)
-
-
-def _lies(path: str) -> bool:
-    """Whether a file lies where people put it, and was not written down by the job."""
-    return not path.endswith(".taken")
+    return alike and is_ours(places.objects.latest(note_path(places, job.id, "result")), result)

@@ -23,6 +23,7 @@ class Options(Record, frozen=True, kw_only=True, omit_defaults=True):
     a share such as ``1%``; empty for any. `rename` gives columns of the source the names that they have in the schema.
     `tell` names who is told when the job ends, by mail or webhook. `chunk` and `threads` decide how fast it is done and
     in how much memory, nothing else. `escape`: whether texts that a spreadsheet would take for a formula are disarmed.
+    `within` names the folders in which every file of the source must lie, whatever links lead there; None for anywhere.
     """
 
     engine: EngineName = "local"
@@ -33,6 +34,7 @@ class Options(Record, frozen=True, kw_only=True, omit_defaults=True):
     text: Wanted = Wanted()
     rename: dict[str, str] = {}
     tell: tuple[str, ...] = ()
+    within: tuple[str, ...] | None = None
     escape: bool = True
     overwrite: bool = False
     capture: bool = True
@@ -56,11 +58,13 @@ class Input(Record, frozen=True, kw_only=True):
     `blocks` holds where each block begins, and the number of its first line (from 1, of a text) or row (from 0, of a
     table); offsets of a text are bytes, of a table rows. `base` is what is added to the number of a line (or of a
     row, from 1) to get the row's number within the source, from 0. `stamp` is the size and the moment of the last
-    change, and `digest` that of the content.
+    change, and `digest` that of the content; `origin` is the path and the stamp of the file that people put there,
+    where that had to be written down anew.
     """
 
     name: str
     path: str
+    origin: tuple[str, int, int]
     format: Format
     columns: tuple[str, ...]
     dialect: Dialect = Dialect()

@@ -8,12 +8,18 @@ from pathlib import Path
 import msgspec
 
 from headrace.kernel.errors import Conflict
+from headrace.kernel.places import Places
 
 
 def rejects_path(destination: str) -> Path:
     """Where the rejected rows of a result lie: beside it."""
     path = Path(destination)
     return path.with_name(f"{path.name}.rejects.csv")
+
+
+def note_path(places: Places, job: str, what: str) -> Path:
+    """Where the identity is noted of a file (``result`` or ``rejects``) that a job moved to its place."""
+    return places.jobs / job / f"{what}.placed"
 
 
 def place(draft: Path, destination: Path, *, overwrite: bool) -> None:

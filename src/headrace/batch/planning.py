@@ -20,9 +20,9 @@ import polars as pl
 from headrace.batch.dialect import dialect_key
 from headrace.batch.job import Asked, Chunk, Input, Plan
 from headrace.batch.lines import NEWLINE, marks, record_ends
-from headrace.batch.sources import TEXTS, Opened, find_files, open_file, scan
+from headrace.batch.sources import TEXTS, Opened, find_files, lies_within, open_file, scan
 from headrace.kernel.digests import canonical
-from headrace.kernel.errors import Conflict, InvalidInput, StorageUnavailable
+from headrace.kernel.errors import Conflict, InvalidInput, Refused, StorageUnavailable
 
 BLOCK = 4 << 20
 TABLE_BLOCK = 1 << 16
@@ -45,9 +45,11 @@ def make_plan(asked: Asked, source: str, keys: tuple[str, ...], folder: Path, to
         InvalidInput: the source cannot be scored.
     """
     paths = find_files(source)
+    _need_within(paths, asked.options.within if source == asked.source else None)
     total = sum(path.stat().st_size for path in paths) or 1
     inputs: list[Input] = []
     kinds: dict[str, str] = {}
+    types: list[dict[str, str]] = []
     base, size = 0, 0
     for path in paths:
         name = _name(path, source)
@@ -59,10 +61,11 @@ def make_plan(asked: Asked, source: str, keys: tuple[str, ...], folder: Path, to
 
         one, rows = _input(opened, base, told_here)
         inputs.append(one)
+        types.append(opened.types)
         kinds = {**opened.kinds, **{n: k if opened.kinds.get(n, k) == k else "json" for n, k in kinds.items()}}
         base += rows
         size += path.stat().st_size
-    _need_alike(inputs)
+    _need_alike(inputs, types)
     columns = next((one.columns for one in inputs if one.columns), ())
     keep = _kept(asked.options.keep, tuple(kinds) or columns, keys)
     return Plan(
@@ -74,6 +77,17 @@ def make_plan(asked: Asked, source: str, keys: tuple[str, ...], folder: Path, to
         rows=base,
         size=size,
     )
+
+
+def _need_within(paths: list[Path], within: tuple[str, ...] | None) -> None:
+    """See that every file lies where the caller may read.
+
+    Raises:
+        Refused: one lies elsewhere.
+    """
+    for path in paths if within is not None else ():
+        if not lies_within(path, map(Path, within or ())):
+            raise Refused(f"{path} leads out of the folders of jobs.", todo="Take the link away.")
 
 
 def renamed(opened: Opened, names: dict[str, str]) -> Opened:
@@ -144,17 +158,31 @@ def _kept(keep: str, columns: tuple[str, ...], keys: tuple[str, ...]) -> tuple[s
     return names
 
 
-def _need_alike(inputs: list[Input]) -> None:
+def _need_alike(inputs: list[Input], types: list[dict[str, str]]) -> None:
+    """See that the files of a source are of one format, with the same columns, of the same types where they have any.
+
+    Raises:
+        InvalidInput: they are not.
+    """
     first = inputs[0]
-    for one in inputs[1:]:
-        if one.format != "jsonl" and set(one.columns) != set(first.columns):
-            other = set(one.columns) ^ set(first.columns)
+    for one, its in zip(inputs[1:], types[1:], strict=True):
+        other = set(one.columns) ^ set(first.columns) if one.format != "jsonl" else set()
+        typed = next((name for name, kind in its.items() if types[0].get(name, kind) != kind), "")
+        what = (
+            f"{one.name} is {one.format} and {first.name} is {first.format}"
+            if one.format != first.format
+            else f"the column {min(other)!r} stands in one of {first.name} and {one.name} alone"
+            if other
+            else f"the column {typed!r} is {types[0].get(typed)} in {first.name} and {its[typed]} in {one.name}"
+            if typed
+            else ""
+        )
+        if what:
             raise InvalidInput(
-                f"The files of the source do not have the same columns: {min(other)!r} stands in "
-                f"{one.name if min(other) in one.columns else first.name} alone of {one.name} and {first.name}.",
+                f"The files of the source are not alike: {what}.",
                 field="source",
-                expected="the same columns in each file",
-                todo="Score the files one by one, or mend them.",
+                expected="files of one format with the same columns",
+                todo="Score them one by one, or mend them.",
             )
 
 
@@ -185,7 +213,8 @@ def _input(opened: Opened, base: int, told: Callable[[float], None]) -> tuple[In
         raise changed(opened.name)
     divided = Input(
         name=opened.name,
-        path=str(opened.path),
+        path=str(opened.path.resolve()),
+        origin=(str(opened.origin), *before),
         format=opened.format,
         columns=opened.columns,
         dialect=opened.dialect,

@@ -14,7 +14,7 @@ from headrace.batch.engines.local import LocalEngine
 from headrace.batch.job import Asked, Chunk, Counts, Job, Plan
 from headrace.batch.jobs import Jobs
 from headrace.batch.parts import Mark, Parts
-from headrace.batch.placing import exists, identity_of, is_ours, place, rejects_path
+from headrace.batch.placing import exists, identity_of, is_ours, note_path, place, rejects_path
 from headrace.batch.planning import chunks_of, make_plan, read_plan, threads_of, write_plan
 from headrace.batch.scoring import Scoring
 from headrace.batch.uploads import located
@@ -89,8 +89,9 @@ class Runner:
 
     def first(self, job: str, rows: int) -> pl.DataFrame:
         """The first rows of a job's result, as far as there are any."""
+        found = self._jobs.get(job)
+        job, done = found.id, found.result
         asked = self._jobs.asked(job)
-        done = self._jobs.get(job).result
         plan = read_plan(self._objects.need(self._places.jobs / job / "plan"))
         if plan is None:
             return pl.DataFrame()
@@ -211,7 +212,7 @@ class Runner:
             raise _too_many(total, under.asked.options.rejects, rejects)
         paths = [under.parts.answers(chunk) for chunk in under.chunks if counts[chunk.number].scored]
         destination = Path(under.asked.destination)
-        self._deliver(under, destination, lambda draft: assemble(paths, under.shape, draft))
+        self._deliver(under, "result", destination, lambda draft: assemble(paths, under.shape, draft))
         facts = {"scored": total.scored, "rejected": total.rejected, "chunks_done": len(counts)}
         ended = self._jobs.end(under.job, "done", result=str(destination), rejects=rejects, **facts)
         for name in ("parts", "taken"):
@@ -234,21 +235,22 @@ class Runner:
         """Write the rejected rows beside the result; gives where."""
         destination = rejects_path(under.asked.destination)
         marks = (under.parts.mark(chunk) for chunk in under.chunks)
-        self._deliver(under, destination, lambda draft: write_rejects((m.rejects for m in marks if m), draft))
+        rejects = (mark.rejects for mark in marks if mark)
+        self._deliver(under, "rejects", destination, lambda draft: write_rejects(rejects, draft))
         return str(destination)
 
-    def _deliver(self, under: Under, destination: Path, write: Callable[[Path], None]) -> None:
+    def _deliver(self, under: Under, what: str, destination: Path, write: Callable[[Path], None]) -> None:
         """Write a file, and move it to its place when it is whole; one that was moved before a crash stays.
 
         Raises:
             Conflict: something else stands there.
         """
-        note = self._places.jobs / under.job / f"{destination.name}.placed"
+        note = note_path(self._places, under.job, what)
         if is_ours(self._objects.latest(note), destination):
             return
         if destination.exists() and not under.asked.options.overwrite:
             raise exists(str(destination))
-        draft = destination.with_name(f".{destination.name}.{under.job}.draft")
+        draft = destination.with_name(f".{under.job}.{what}.draft")
         try:
             write(draft)
             self._objects.put(note, identity_of(draft))

@@ -10,7 +10,7 @@ import gzip
 import importlib
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -57,6 +57,7 @@ class Opened(NamedTuple):
     line: int
     columns: tuple[str, ...]
     kinds: dict[str, str] = {}
+    types: dict[str, str] = {}
 
 
 def find_files(source: str) -> list[Path]:
@@ -92,6 +93,12 @@ def find_files(source: str) -> list[Path]:
             todo="Correct the source.",
         )
     return sorted(found)
+
+
+def lies_within(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether a path leads into one of these folders, whatever links are on the way."""
+    real = path.resolve()
+    return any(real.is_relative_to(folder) for folder in folders)
 
 
 def _hidden(path: Path) -> bool:
@@ -141,10 +148,12 @@ def open_file(path: Path, name: str, wanted: Wanted, folder: Path) -> Opened:
     wanted = _of_name(path, wanted)
     if kind == "excel":
         plain = _from_excel(path, folder, name)
-        return Opened(name, path, plain, "parquet", Dialect(), 0, 0, _columns_of_table(plain, "parquet", name))
+        types = _types_of_table(plain, "parquet", name)
+        return Opened(name, path, plain, "parquet", Dialect(), 0, 0, tuple(types), types=types)
     if kind not in TEXTS:
         plain = _unpacked(path, packed, folder, name) if packed else path
-        return Opened(name, path, plain, kind, Dialect(), 0, 0, _columns_of_table(plain, kind, name))
+        types = _types_of_table(plain, kind, name)
+        return Opened(name, path, plain, kind, Dialect(), 0, 0, tuple(types), types=types)
     with _stream(path, packed, name) as stream:
         begins = _read(stream, SAMPLE, name)
     dialect, mark = find_dialect(begins, wanted, name)
@@ -346,9 +355,9 @@ def kinds_of_lines(begins: bytes) -> dict[str, str]:
 _JSON_KINDS: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
-def _columns_of_table(path: Path, kind: Format, name: str) -> tuple[str, ...]:
+def _types_of_table(path: Path, kind: Format, name: str) -> dict[str, str]:
     try:
-        return tuple(scan(path, kind).collect_schema().names())
+        return {column: str(dtype) for column, dtype in scan(path, kind).collect_schema().items()}
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InvalidInput(
             f"{name} could not be read as {kind}: {str(error).splitlines()[0]}.",

@@ -49,7 +49,7 @@ class Uploads:
             InvalidInput: its name or its size cannot be.
         """
         plain = Path(name.replace("\\", "/")).name
-        if not plain or plain.startswith(".") or not plain.isprintable() or len(plain.encode()) > 200:
+        if not plain or plain.startswith(".") or not plain.isprintable() or len(plain.encode()) > 120:
             raise InvalidInput(f"{name[:80]!r} is no name of a file.", field="name", todo="Send it under another name.")
         if not 0 < size <= LARGEST:
             raise InvalidInput(f"A file of {size} bytes cannot be sent.", field="size", todo="Send one with rows.")

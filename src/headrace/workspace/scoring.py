@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from headrace import settings
@@ -14,8 +15,9 @@ from headrace.batch.asking import Asker, ask
 from headrace.batch.dialect import Wanted
 from headrace.batch.job import UNDER_WAY, Job, Options
 from headrace.batch.matching import Matched, match
+from headrace.batch.placing import is_ours, note_path
 from headrace.batch.running import Watching
-from headrace.batch.sources import columns_of_file, find_files
+from headrace.batch.sources import columns_of_file, find_files, lies_within
 from headrace.batch.uploads import PREFIX, Uploads, located
 from headrace.batch.writing import result_format
 from headrace.kernel.errors import NotFound, Refused
@@ -75,6 +77,7 @@ class Scoring(Callers):
         version = self.version_store.get(model)
         if not source.startswith(PREFIX):
             self._need_allowed(source)
+            options = msgspec.structs.replace(options, within=tuple(map(str, _folders())))
         for receiver in map(one_receiver, options.tell):
             if receiver.kind == "webhook" and not _listed(receiver.address, settings.read(settings.JOB_HOOKS)):
                 raise Refused(
@@ -98,8 +101,7 @@ class Scoring(Callers):
         Raises:
             Refused: it lies elsewhere.
         """
-        folders = [Path(one.strip()).resolve() for one in settings.read(settings.JOB_FOLDERS).split(",") if one.strip()]
-        if not any(Path(path).is_absolute() and Path(path).resolve().is_relative_to(folder) for folder in folders):
+        if not Path(path).is_absolute() or not lies_within(Path(path), _folders()):
             raise Refused(
                 f"Jobs of callers may not use {path!r}.",
                 expected="a file that was sent (POST /api/uploads), or a path in a folder of HEADRACE_JOB_FOLDERS",
@@ -128,15 +130,15 @@ class Scoring(Callers):
         """
         found = self.job_store.get(job)
         path = found.result if which == "result" else found.rejects
-        here = self.places.objects.need(Path(path)) if path and self._is_kept(path) else Path(path)
-        if not path or not here.exists():
+        kept = bool(path) and Path(path).is_relative_to(self.places.results)
+        here = self.places.objects.need(Path(path)) if kept else Path(path)
+        note = self.places.objects.latest(note_path(self.places, found.id, which))
+        if not path or not here.exists() or not (kept or is_ours(note, here)):
             raise NotFound(
-                f"Job {found.id} is {found.status}, and has no {which}.", todo="Wait for it, or see its error."
+                f"Job {found.id} is {found.status}, and its {which} is not there.",
+                todo="Wait for it, or see its error; a file that was moved or changed is not given.",
             )
         return here
-
-    def _is_kept(self, path: str) -> bool:
-        return Path(path).is_relative_to(self.places.results)
 
     def work_at(self, job: str, progress: Watching | None = None) -> Job:
         """Work at a job until it has ended, or watch it where another process does."""
@@ -181,4 +183,9 @@ def _unwatched(_job: Job, _what: str, _share: float) -> None:
 
 
 def _listed(address: str, allowed: str) -> bool:
-    return any(address.startswith(one.strip()) for one in allowed.split(",") if one.strip())
+    begins = [one.strip().rstrip("/") for one in allowed.split(",") if one.strip()]
+    return any(address == one or address.startswith(f"{one}/") for one in begins)
+
+
+def _folders() -> list[Path]:
+    return [Path(one.strip()).resolve() for one in settings.read(settings.JOB_FOLDERS).split(",") if one.strip()]

@@ -25,7 +25,7 @@ from headrace.batch.links import job_of
 from headrace.batch.uploads import PREFIX, Upload
 from headrace.entrypoints.http.api import refusal
 from headrace.entrypoints.http.callers import CALLER, Caller
-from headrace.kernel.errors import HeadraceError, InvalidInput, UnknownFormat
+from headrace.kernel.errors import HeadraceError, InvalidInput, Refused, UnknownFormat
 from headrace.serving.guard import Asked
 from headrace.settings import acting, who
 from headrace.workspace import Workspace
@@ -156,17 +156,29 @@ class JobRoutes:
         """One job."""
         return await self._as(request, self._ws.job, request.path_params["id"])
 
+    async def _theirs(self, request: Request) -> str:
+        """The id of a job that the caller asked for, or that they may see because they may deploy.
+
+        Raises:
+            Refused: it is another's.
+        """
+        job = await self.get(request)
+        caller: Caller | None = request.scope.get(CALLER)
+        if caller is not None and caller.name != job.created_by and not caller.may("deploy"):
+            raise Refused(f"Job {job.id} is another's.", expected=f"{job.created_by}, or deploy", todo="Ask them.")
+        return job.id
+
     async def cancel(self, request: Request) -> Job:
         """End a job."""
-        return await self._as(request, self._ws.cancel_job, request.path_params["id"])
+        return await self._as(request, self._ws.cancel_job, await self._theirs(request))
 
     async def retry(self, request: Request) -> Job:
         """Queue a job again."""
-        return await self._as(request, self._ws.retry_job, request.path_params["id"])
+        return await self._as(request, self._ws.retry_job, await self._theirs(request))
 
     async def first(self, request: Request) -> list[dict[str, Any]]:
         """The first rows of a job's result, as soon as there are any."""
-        frame = await self._as(request, self._ws.first_answers, request.path_params["id"])
+        frame = await self._as(request, self._ws.first_answers, await self._theirs(request))
         return frame.to_dicts()
 
     async def download(self, request: Request) -> Response:
@@ -174,7 +186,7 @@ class JobRoutes:
         which = request.path_params["which"]
         if which not in ("result", "rejects"):
             raise InvalidInput(f"A job has no {which!r}.", expected="result or rejects", todo="Correct the path.")
-        path = await self._as(request, self._ws.job_file, request.path_params["id"], which)
+        path = await self._as(request, self._ws.job_file, await self._theirs(request), which)
         return FileResponse(path, filename=path.name, media_type="application/octet-stream")
 
     async def fetch(self, request: Request) -> Response:
