@@ -208,3 +208,26 @@ def test_what_a_job_left_is_freed_when_it_is_old(registered, tmp_path):
     assert {("job", job.id), ("upload", sent.id)} <= freed
     assert not places.objects.children(places.jobs) and not places.objects.children(places.uploads)
     assert (registered.job(job.id).status, (tmp_path / "a.csv").exists()) == ("done", True)
+
+
+def test_columns_of_odd_types_are_kept(registered, tmp_path):
+    odd = {
+        "bytes": pl.Series([b"ab", b"\xff"]),
+        "span": pl.Series([timedelta(days=1), None]),
+        "list": pl.Series([[1, 2], []]),
+        "pair": pl.Series([{"a": 1}, {"a": None}]),
+        "day": pl.Series(["2020-01-01", None]).str.to_date(),
+    }
+    rows = pl.DataFrame({"minutes": [1.0, 50.0], "carrier": ["UA", "AA"], **odd})
+    rows.write_parquet(tmp_path / "rows.parquet")
+    for form in ("csv", "jsonl", "parquet", "xlsx"):
+        assert registered.score("late", tmp_path / "rows.parquet", tmp_path / f"a.{form}").error is None
+    found = pl.read_csv(tmp_path / "a.csv", infer_schema=False)
+    assert found.select("bytes", "span", "list", "pair", "day").row(0) == (
+        "YWI=",
+        "P1D",
+        "[1,2]",
+        '{"a":1}',
+        "2020-01-01",
+    )
+    assert pl.read_parquet(tmp_path / "a.parquet").select(*odd).equals(rows.select(*odd))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
+from polars.exceptions import PanicException
 
 from headrace.batch.engines.engine import Engine
 from headrace.batch.engines.local import LocalEngine
@@ -80,7 +81,7 @@ class Runner:
         except KeyboardInterrupt:
             self._jobs.pause(job, 0.0)
             raise
-        except Exception as error:
+        except (Exception, PanicException) as error:
             fault = Fault(f"The job failed: {type(error).__name__}: {error}.", todo="Please report this.")
             self._ended(self._jobs.end(job, "failed", fault.document()))
             raise

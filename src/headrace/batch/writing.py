@@ -63,16 +63,25 @@ def block_bytes(frame: pl.DataFrame, form: Format, risky: tuple[str, ...] = ()) 
     """
     written = io.BytesIO()
     if form == "jsonl":
-        frame.write_ndjson(written)
+        plain(frame).write_ndjson(written)
         return written.getvalue()
     disarmed(flat(frame), risky).write_csv(written, include_header=False)
     return written.getvalue()
 
 
 def flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with nested columns as JSON: a cell of a text holds one value."""
+    """The frame with nested columns as JSON, and durations as ISO 8601: a cell of a text holds one value."""
+    frame = plain(frame)
+    spans = [name for name, kind in frame.schema.items() if kind == pl.Duration]
+    frame = frame.with_columns(pl.col(spans).dt.to_string("iso")) if spans else frame
     nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
     return frame.with_columns([_as_json(frame[name]) for name in nested]) if nested else frame
+
+
+def plain(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with bytes as Base64, which texts have no other way to hold."""
+    held = [name for name, kind in frame.schema.items() if kind == pl.Binary]
+    return frame.with_columns(pl.col(held).bin.encode("base64")) if held else frame
 
 
 def _as_json(series: pl.Series) -> pl.Series:

@@ -10,6 +10,8 @@ import threading
 import time
 import traceback
 
+from polars.exceptions import PanicException
+
 from headrace import settings
 from headrace.kernel.errors import HeadraceError
 from headrace.workspace import Workspace
@@ -45,7 +47,7 @@ class JobsWorker:
             return self._workspace.work_at_jobs(lambda: not self._stopping.is_set())
         except HeadraceError as error:
             print(f"{error.kind}: {error}", file=sys.stderr, flush=True)
-        except Exception:  # the job is marked as failed; the others go on
+        except (Exception, PanicException):  # the job is marked as failed; the others go on
             traceback.print_exc()
         return False
 
