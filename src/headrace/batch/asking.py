@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from headrace.batch.job import UNDER_WAY, Asked, Job, Options
 from headrace.batch.jobs import Jobs
-from headrace.batch.placing import exists, is_ours, note_path, rejects_path
+from headrace.batch.placing import KEPT, exists, is_ours, note_path, placed, rejects_path
 from headrace.batch.planning import read_plan, stamp
 from headrace.batch.running import most_rejects
 from headrace.batch.sources import find_files
@@ -41,7 +41,7 @@ def ask(
         version=version.number,
         bundle=version.digest,
         source=source if source.startswith(PREFIX) else str(Path(source).absolute()),
-        destination=str(Path(destination).absolute()),
+        destination=destination if destination.startswith(KEPT) else str(Path(destination).absolute()),
         options=options,
     )
     result_format(destination)
@@ -57,17 +57,22 @@ def ask(
         return standing
     if standing is not None and _holds(places, standing):
         return standing if standing.status == "done" else jobs.retry(standing.id, asker.who)
-    find_files(located(places, asked.source))
-    folder = Path(asked.destination).parent
-    if not folder.is_dir():
+    paths = find_files(located(places, asked.source))
+    target = placed(places, asked.destination)
+    folder = target.parent
+    if not folder.is_dir() and not destination.startswith(KEPT):
         raise InvalidInput(
             f"There is no folder {folder}.", field="destination", expected="a folder that exists", todo="Make it first."
         )
-    if Path(asked.destination).is_dir():
+    if target.is_dir():
         raise InvalidInput(
             f"{asked.destination} is a folder.", field="destination", expected="a file", todo="Name one in it."
         )
-    for path in (Path(asked.destination), rejects_path(asked.destination)):
+    if target.resolve() in [path.resolve() for path in paths]:
+        raise InvalidInput(
+            "The source is its own destination.", field="destination", expected="another file", todo="Name one."
+        )
+    for path in (target, rejects_path(target)):
         if path.exists() and not options.overwrite:
             raise exists(str(path))
     return jobs.add(asked, asker.who, asker.most)
@@ -84,5 +89,5 @@ def _holds(places: Places, job: Job) -> bool:
         return False
     if job.status != "done":
         return alike
-    result = Path(job.result)
+    result = placed(places, job.result)
     return alike and is_ours(places.objects.latest(note_path(places, job.id, "result")), result)

@@ -15,6 +15,8 @@ SAMPLE = 1 << 18
 """How many bytes are looked at to find a delimiter."""
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
@@ -45,7 +47,7 @@ def find_dialect(start: bytes, wanted: Wanted, name: str) -> tuple[Dialect, int]
         InvalidInput: an option that cannot be one, or a text that is not in the encoding.
     """
     mark = next((mark for mark in BYTE_ORDER_MARKS if start.startswith(mark)), b"")
-    encoding = _known_encoding(wanted.encoding or BYTE_ORDER_MARKS.get(mark, "utf-8"))
+    encoding = BYTE_ORDER_MARKS[mark] if mark else _known_encoding(wanted.encoding or "utf-8")
     delimiter, quote = wanted.delimiter, '"' if wanted.quote is None else wanted.quote
     for what, value, least in (("delimiter", delimiter, 1), ("quote", quote, 0)):
         if value is not None and not (least <= len(value) <= 1 and value.isascii() and value not in "\r\n"):
@@ -60,8 +62,11 @@ def find_dialect(start: bytes, wanted: Wanted, name: str) -> tuple[Dialect, int]
 
 def _known_encoding(name: str) -> str:
     try:
-        return codecs.lookup(name).name
-    except LookupError as error:
+        found = codecs.lookup(name)
+        if not found._is_text_encoding:  # pyright: ignore[reportAttributeAccessIssue]
+            raise LookupError(name)
+        return found.name
+    except (LookupError, ValueError) as error:
         raise InvalidInput(
             f"{name!r} is no encoding that is known.",
             field="encoding",
@@ -103,9 +108,10 @@ def decoded(pieces: Iterator[bytes], encoding: str, name: str, *, whole: bool = 
             done += len(piece)
         if whole:
             yield decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
+        place = f" at byte {done + error.start}" if isinstance(error, UnicodeDecodeError) else ""
         raise InvalidInput(
-            f"{name} is no text in {encoding}: byte {done + error.start} cannot be part of one.",
+            f"{name} is no text in {encoding}: something{place} cannot be part of one.",
             field="encoding",
             expected=f"a text in {encoding}",
             todo="Name its encoding, for example --encoding latin-1.",

@@ -9,6 +9,8 @@ from headrace.kernel.errors import HeadraceError, InvalidInput
 
 Made = TypeVar("Made")
 NOT_OF_A_ROW = (MemoryError, OSError, ImportError)
+EXHAUSTED = ("bad_alloc", "can't start new thread", "out of memory", "Failed to allocate")
+"""What libraries say when the machine has no more to give."""
 
 
 def isolated(rows: int, work: Callable[[slice], Made]) -> tuple[list[tuple[slice, Made]], list[tuple[int, Exception]]]:
@@ -24,9 +26,7 @@ def isolated(rows: int, work: Callable[[slice], Made]) -> tuple[list[tuple[slice
         try:
             good.append((part, work(part)))
         except Exception as error:  # a model may raise anything at a row
-            if isinstance(error, NOT_OF_A_ROW) or (
-                isinstance(error, HeadraceError) and not isinstance(error, InvalidInput)
-            ):
+            if not _of_a_row(error):
                 raise
             if part.stop - part.start == 1:
                 bad.append((part.start, error))
@@ -34,3 +34,11 @@ def isolated(rows: int, work: Callable[[slice], Made]) -> tuple[list[tuple[slice
             middle = (part.start + part.stop) // 2
             waiting += [slice(middle, part.stop), slice(part.start, middle)]
     return good, bad
+
+
+def _of_a_row(error: Exception) -> bool:
+    """Whether an error may be that of a row: not one of memory, files, libraries, or of ours."""
+    if isinstance(error, HeadraceError):
+        return isinstance(error, InvalidInput)
+    said = str(error)
+    return not isinstance(error, NOT_OF_A_ROW) and not any(words in said for words in EXHAUSTED)

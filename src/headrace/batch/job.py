@@ -59,7 +59,8 @@ class Input(Record, frozen=True, kw_only=True):
     table); offsets of a text are bytes, of a table rows. `base` is what is added to the number of a line (or of a
     row, from 1) to get the row's number within the source, from 0. `stamp` is the size and the moment of the last
     change, and `digest` that of the content; `origin` is the path and the stamp of the file that people put there,
-    where that had to be written down anew.
+    where that had to be written down anew; `inside` says that `path` is one of the workspace's own files, relative to
+    it.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Input(Record, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     dialect: Dialect = Dialect()
     stamp: tuple[int, int]
+    inside: bool = False
     digest: str
     base: int
     blocks: tuple[tuple[int, int], ...]

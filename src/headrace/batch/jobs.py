@@ -20,11 +20,13 @@ from headrace.kernel import tables
 from headrace.kernel.clock import Clock, from_text, to_text
 from headrace.kernel.database import Database
 from headrace.kernel.digests import digest_value
-from headrace.kernel.errors import Conflict, NotFound, Overloaded
+from headrace.kernel.errors import Conflict, Fault, NotFound, Overloaded
 from headrace.kernel.hosts import is_gone, this_host
 from headrace.kernel.identifiers import new_id
 
-LEASE = timedelta(seconds=10)
+LEASE = timedelta(seconds=15)
+MOST_ATTEMPTS = 5
+"""How often a worker may end while it works at a job that does not get on."""
 AT = tables.jobs.c
 FREE: dict[str, Any] = {"host": "", "pid": 0, "beat": ""}
 """Of a job at which nobody works."""
@@ -43,6 +45,7 @@ NEW: dict[str, Any] = {
     "rejects": "",
     "error": None,
     "stopping": False,
+    "attempts": 0,
 }
 
 
@@ -132,15 +135,27 @@ class Jobs:
         query = sa.select(tables.jobs).order_by(AT.id.desc()).limit(limit)
         return self._load(query if model is None else query.where(AT.model == model))
 
-    def claim(self, job: str) -> bool:
-        """Whether this process works at the job from now on; nobody else did, or is gone."""
+    def claim(self, job: str, counted: bool = False) -> bool:
+        """Whether this process works at the job from now on; nobody else did, or is gone.
+
+        Args:
+            counted: whether a job at which workers ended again and again fails instead.
+        """
         with self._database.write() as connection:
             row = connection.execute(sa.select(tables.jobs).where(AT.id == job)).one()
             if row.status not in UNDER_WAY or (self._held(row) and not _ours(row)):
                 return False
             mine = {"host": this_host(), "pid": os.getpid(), "beat": to_text(self._clock()), "status": "running"}
+            mine["attempts"] = row.attempts + counted
             started = row.started or to_text(self._clock())
             connection.execute(tables.jobs.update().where(AT.id == job).values(started=started, **mine))
+        if counted and row.attempts >= MOST_ATTEMPTS:
+            error = Fault(
+                f"The process that worked at the job ended {row.attempts} times without getting on.",
+                todo="See logs/jobs.log of the workspace: the memory may have been too small for a file or a chunk.",
+            )
+            self.end(job, "failed", error.document())
+            return False
         return True
 
     def next(self) -> str | None:
@@ -157,9 +172,11 @@ class Jobs:
     def progress(self, job: str, **values: Any) -> bool:
         """Note how far a job is, and that somebody works at it; gives whether to go on."""
         with self._database.beat() as connection:
-            row = connection.execute(sa.select(AT.stopping, AT.status, AT.host, AT.pid).where(AT.id == job)).one()
+            row = connection.execute(sa.select(tables.jobs).where(AT.id == job)).one()
             if not _ours(row) or row.status != "running":
                 return False
+            if values.get("chunks_done", 0) > row.chunks_done:
+                values["attempts"] = 0
             changed = tables.jobs.update().where(AT.id == job).values(beat=to_text(self._clock()), **values)
             connection.execute(changed)
         return not row.stopping
@@ -168,7 +185,7 @@ class Jobs:
         """Give a job back after a turn of this many seconds by its priority; it goes on with its next one."""
         with self._database.write() as connection:
             mine = (AT.id == job) & (AT.host == this_host()) & (AT.pid == os.getpid())
-            values = {**FREE, "served": AT.served + seconds}
+            values = {**FREE, "served": AT.served + seconds, "attempts": 0}
             connection.execute(tables.jobs.update().where(mine).values(values))
 
     def stop(self, job: str) -> None:
@@ -181,10 +198,11 @@ class Jobs:
     def end(
         self, job: str, status: Status, error: dict[str, Any] | None = None, who: str | None = None, **values: Any
     ) -> Job:
-        """Note how a job ended, by the one who asked for it or `who`; one that already did stays as it is."""
+        """Note how a job ended, by the one who asked for it or `who`; one that already did, or at which another works,
+        stays as it is."""
         with self._audit.change() as change:
             row = change.connection.execute(sa.select(tables.jobs).where(AT.id == job)).one()
-            if row.status in UNDER_WAY:
+            if row.status in UNDER_WAY and (_ours(row) or not self._held(row)):
                 ended = {"status": status, "ended": to_text(self._clock()), "error": error, **FREE}
                 change.connection.execute(tables.jobs.update().where(AT.id == job).values({**values, **ended}))
                 counts = {"scored": values.get("scored", row.scored), "rejected": values.get("rejected", row.rejected)}
@@ -220,7 +238,7 @@ class Jobs:
             row = change.connection.execute(sa.select(tables.jobs).where(AT.id == found.id)).one()
             if row.status not in ("failed", "cancelled"):
                 raise Conflict(f"Job {found.id} is {row.status}.", todo="Only one that failed or was cancelled can be.")
-            values = {"status": "queued", "ended": "", "error": None, "stopping": False}
+            values = {"status": "queued", "ended": "", "error": None, "stopping": False, "attempts": 0}
             change.connection.execute(tables.jobs.update().where(AT.id == found.id).values(values))
             change.entry(who, "score again", f"{row.model}@{row.version}", job=found.id)
         return self.get(found.id)

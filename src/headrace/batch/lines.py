@@ -25,25 +25,27 @@ def marks(quote: str, delimiter: str) -> Marks:
     return Marks(ord(quote) if quote else -1, ord(delimiter))
 
 
-def record_ends(text: np.ndarray, it: Marks) -> np.ndarray:
+def record_ends(text: np.ndarray, it: Marks, *, whole: bool = True) -> np.ndarray:
     """The places of the newlines that end a record.
 
     Args:
         text: bytes, uint8 of shape (n,), from the beginning of a record.
+        whole: whether nothing comes after it, so that a mark that is not closed in it opened nothing.
     """
     ends = np.flatnonzero(text == NEWLINE)
-    return ends[_outside(text, ends, it)]
+    return ends[_outside(text, ends, it, whole)]
 
 
 def delimiters(text: np.ndarray, it: Marks) -> np.ndarray:
-    """The places of the delimiters that stand outside of quotation marks."""
+    """The places of the delimiters that stand outside of quotation marks, in a text after which nothing comes."""
     found = np.flatnonzero(text == it.delimiter)
-    return found[_outside(text, found, it)]
+    return found[_outside(text, found, it, True)]
 
 
-def _outside(text: np.ndarray, places: np.ndarray, it: Marks) -> np.ndarray:
+def _outside(text: np.ndarray, places: np.ndarray, it: Marks, whole: bool) -> np.ndarray:
     """Which places stand outside of quotation marks."""
     turns = _turns(text, it)
+    turns = turns[:-1] if whole and len(turns) % 2 else turns
     return np.searchsorted(turns, places) % 2 == 0 if len(turns) else np.ones(len(places), dtype=bool)
 
 

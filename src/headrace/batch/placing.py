@@ -10,10 +10,16 @@ import msgspec
 from headrace.kernel.errors import Conflict
 from headrace.kernel.places import Places
 
+KEPT = "kept:"
 
-def rejects_path(destination: str) -> Path:
+
+def placed(places: Places, destination: str) -> Path:
+    """Where a destination lies on this machine: a path, or ``kept:ID/NAME`` among the workspace's own files."""
+    return places.results / destination.removeprefix(KEPT) if destination.startswith(KEPT) else Path(destination)
+
+
+def rejects_path(path: Path) -> Path:
     """Where the rejected rows of a result lie: beside it."""
-    path = Path(destination)
     return path.with_name(f"{path.name}.rejects.csv")
 
 

@@ -23,22 +23,26 @@ from headrace.batch.lines import NEWLINE, marks, record_ends
 from headrace.batch.sources import TEXTS, Opened, find_files, lies_within, open_file, scan
 from headrace.kernel.digests import canonical
 from headrace.kernel.errors import Conflict, InvalidInput, Refused, StorageUnavailable
+from headrace.kernel.schema import Schema
 
 BLOCK = 4 << 20
 TABLE_BLOCK = 1 << 16
 PIECE = 8 << 20
+LARGEST_RECORD = 64 << 20
 ROW_BYTES = 100
 """About as many bytes of a text as a row of a table is worth, where chunks are measured in bytes."""
+KINDS = {"datetime": "string"}
+"""How JSON has the types that it does not know."""
 Told = Callable[[str, float], None]
 
 
-def make_plan(asked: Asked, source: str, keys: tuple[str, ...], folder: Path, told: Told) -> Plan:
+def make_plan(asked: Asked, source: str, schema: Schema, folder: Path, told: Told) -> Plan:
     """The plan of a job; every byte of its source is read once.
 
     Args:
         source: where the source lies.
-        keys: the columns that the schema calls keys.
-        folder: for what must be unpacked.
+        schema: of the version's requests.
+        folder: for what must be unpacked: ``jobs/ID/taken`` of a workspace.
         told: is told what is done, and which share of it.
 
     Raises:
@@ -59,15 +63,18 @@ def make_plan(asked: Asked, source: str, keys: tuple[str, ...], folder: Path, to
         def told_here(share: float, done: float = done, part: float = path.stat().st_size / total) -> None:
             told("reading", done + share * part)
 
-        one, rows = _input(opened, base, told_here)
+        one, rows = _input(opened, base, folder.parents[2], told_here)
         inputs.append(one)
         types.append(opened.types)
         kinds = {**opened.kinds, **{n: k if opened.kinds.get(n, k) == k else "json" for n, k in kinds.items()}}
         base += rows
         size += path.stat().st_size
-    _need_alike(inputs, types)
+    known = {column.name: KINDS.get(column.type, column.type) for column in schema.asked}
+    kinds = {name: known.get(name, "number" if kind == "integer" else kind) for name, kind in kinds.items()}
+    _need_alike(inputs, [{n: k for n, k in its.items() if n not in known} for its in types])
     columns = next((one.columns for one in inputs if one.columns), ())
-    keep = _kept(asked.options.keep, tuple(kinds) or columns, keys)
+    keys = tuple(column.name for column in schema.having("key"))
+    keep = tuple(dict.fromkeys(_kept(asked.options.keep, tuple(kinds) or columns, keys)))
     return Plan(
         id=_id(asked, inputs),
         inputs=tuple(inputs),
@@ -106,6 +113,12 @@ def renamed(opened: Opened, names: dict[str, str]) -> Opened:
             todo="Correct the names.",
         )
     return opened._replace(columns=columns, kinds={names.get(n, n): kind for n, kind in opened.kinds.items()})
+
+
+def localised(plan: Plan, locate: Callable[[str], Path]) -> Plan:
+    """The plan with the workspace's own files where they lie on this machine."""
+    found = [msgspec.structs.replace(o, path=str(locate(o.path))) if o.inside else o for o in plan.inputs]
+    return msgspec.structs.replace(plan, inputs=tuple(found))
 
 
 def chunks_of(plan: Plan, size: int) -> list[Chunk]:
@@ -200,8 +213,9 @@ def _id(asked: Asked, inputs: list[Input]) -> str:
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
-def _input(opened: Opened, base: int, told: Callable[[float], None]) -> tuple[Input, int]:
+def _input(opened: Opened, base: int, root: Path, told: Callable[[float], None]) -> tuple[Input, int]:
     """One file, divided, and how many rows it has as far as its lines tell."""
+    inside = opened.path.is_relative_to(root)
     before = stamp(opened.origin)
     digesting = Digesting()
     if opened.format in TEXTS:
@@ -213,7 +227,8 @@ def _input(opened: Opened, base: int, told: Callable[[float], None]) -> tuple[In
         raise changed(opened.name)
     divided = Input(
         name=opened.name,
-        path=str(opened.path.resolve()),
+        path=str(opened.path.relative_to(root) if inside else opened.path.resolve()),
+        inside=inside,
         origin=(str(opened.origin), *before),
         format=opened.format,
         columns=opened.columns,
@@ -303,13 +318,20 @@ def _records(
     for piece in _pieces(opened.path, opened.name, digesting, told):
         text = np.frombuffer(rest + piece[skip:], dtype=np.uint8)
         skip = 0
-        ends = record_ends(text, it)
+        ends = record_ends(text, it, whole=False)
         if not len(ends) and len(text) > PIECE:
             ends = np.flatnonzero(text == NEWLINE)  # an opened quotation mark that nothing closes
         whole = int(ends[-1]) + 1 if len(ends) else 0
         if whole:
             yield place, text[:whole], np.append(0, ends[:-1] + 1)
         place, rest = place + whole, text[whole:].tobytes()
+        if len(rest) > LARGEST_RECORD:
+            raise InvalidInput(
+                f"A line of {opened.name} has more than {LARGEST_RECORD >> 20} MiB.",
+                field="source",
+                expected="a text of rows",
+                todo="See what the file is.",
+            )
     if rest:
         yield place, np.frombuffer(rest, dtype=np.uint8), np.zeros(1, dtype=np.int64)
 

@@ -130,7 +130,7 @@ class Reader:
                 return frame, found.lines, found.text, []
         good, rejects = found.sound(it.name, it.columns)
         frame, bad = _parsed_each(found, good, it.dialect, it.columns)
-        refused = [found.reject(it.name, i, "", "the record is malformed: see its quotation marks") for i in bad]
+        refused = [found.reject(it.name, i, "", found.malformed(i)) for i in bad]
         left = np.setdiff1d(good, np.array(bad, dtype=np.int64))
 
         def record(row: int) -> str:
@@ -142,10 +142,8 @@ class Reader:
         """The rows of a frame that keep the schema."""
         typed, broken = check(frame, self._schema)
         broken = [*broken, *infinite(typed, self._schema)]
-        kept = frame.select(self._plan.keep)
-        if self._typed:
-            known = [name for name in self._plan.keep if name in typed.columns]
-            kept = kept.with_columns([typed[name] for name in known])
+        source = typed.columns if self._typed else ()
+        kept = pl.DataFrame([typed[name] if name in source else frame[name] for name in self._plan.keep])
         good = np.ones(frame.height, dtype=bool)
         for one in broken:
             rejects += [_reject(it, one, row, lines, record) for row in np.flatnonzero(one.rows.to_numpy() & good)]
@@ -226,14 +224,27 @@ class _Records:
         found = self._delimiters()
         fields = np.searchsorted(found, self.ends) - np.searchsorted(found, self.starts) + 1
         lengths = self.ends - self.starts
+        if len(columns) == 1:
+            return np.flatnonzero(fields == 1), self._wrong(name, fields, np.flatnonzero(fields != 1), 1)
         empty = (lengths == 0) | ((lengths == 1) & (self._bytes[np.minimum(self.starts, len(self._bytes) - 1)] == 13))
         wrong = np.flatnonzero((fields != len(columns)) & ~empty)
-        rejects = [self.reject(name, int(i), "", f"it has {fields[i]} fields instead of {len(columns)}") for i in wrong]
-        return np.flatnonzero((fields == len(columns)) & ~empty), rejects
+        good = np.flatnonzero((fields == len(columns)) & ~empty)
+        return good, self._wrong(name, fields, wrong, len(columns))
+
+    def _wrong(self, name: str, fields: np.ndarray, records: np.ndarray, width: int) -> list[Reject]:
+        return [self.reject(name, int(i), "", f"it has {fields[i]} fields instead of {width}") for i in records]
 
     def reject(self, name: str, record: int, field: str, reason: str) -> Reject:
         """A record that cannot be scored."""
         return Reject(name, int(self.lines[record]), field, reason, self.text(record))
+
+    def malformed(self, record: int) -> str:
+        """Why a record cannot be parsed."""
+        try:
+            self._text[self.starts[record] : self.ends[record]].decode()
+        except UnicodeDecodeError:
+            return "it is no text in UTF-8: name its encoding"
+        return "the record is malformed: see its quotation marks"
 
     def text(self, record: int) -> str:
         """What stands in a record."""
@@ -296,7 +307,8 @@ def _bytes(it: Input, start: int, end: int) -> bytes:
 
 
 def _need_unchanged(it: Input) -> None:
-    if stamp(Path(it.path)) != it.stamp:
+    found = stamp(Path(it.path))
+    if found != it.stamp and not (it.inside and found[0] == it.stamp[0]):
         raise changed(it.name)
 
 

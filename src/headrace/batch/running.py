@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,12 +17,14 @@ from headrace.batch.engines.local import LocalEngine
 from headrace.batch.job import Asked, Chunk, Counts, Job, Plan
 from headrace.batch.jobs import Jobs
 from headrace.batch.parts import Mark, Parts
-from headrace.batch.placing import exists, identity_of, is_ours, note_path, place, rejects_path
-from headrace.batch.planning import chunks_of, make_plan, read_plan, threads_of, write_plan
+from headrace.batch.placing import KEPT, exists, identity_of, is_ours, note_path, place, placed, rejects_path
+from headrace.batch.planning import chunks_of, localised, make_plan, read_plan, threads_of, write_plan
 from headrace.batch.scoring import Scoring
 from headrace.batch.uploads import located
 from headrace.batch.writing import Shape, assemble, read_first, result_format, shape_of, write_rejects
+from headrace.compiler.golden import stored_golden
 from headrace.kernel.errors import Fault, FellShort, HeadraceError, InvalidInput, NotTrusted
+from headrace.kernel.identifiers import new_id
 from headrace.kernel.objects import Objects
 from headrace.kernel.places import Places
 from headrace.kernel.ports import Scorer
@@ -28,6 +32,7 @@ from headrace.kernel.records import Version
 from headrace.registry.versions import Versions
 
 TOLD_SECONDS = 0.25
+BEAT_SECONDS = 2.0
 MOST_SCORERS = 3
 Watching = Callable[[Job, str, float], None]
 """Is told how a job stands, what is done (reading, scoring, writing), and which share of that."""
@@ -68,6 +73,8 @@ class Runner:
     def turn(self, job: str, seconds: float, watching: Watching) -> Job:
         """Work at a claimed job for some seconds, at least one chunk; gives it as it stands then."""
         began = time.monotonic()
+        over = threading.Event()
+        threading.Thread(target=self._beat, args=(job, over), daemon=True).start()
         try:
             found = self._worked(job, watching, lambda: time.monotonic() - began > seconds)
         except Paused:
@@ -77,7 +84,7 @@ class Runner:
             self._jobs.stop(job)
             found = self._jobs.get(job)
         except HeadraceError as error:
-            found = self._jobs.end(job, "failed", error.document())
+            found = self._jobs.end(job, "failed", error.document(), rejects=self._rejects_there(job))
         except KeyboardInterrupt:
             self._jobs.pause(job, 0.0)
             raise
@@ -85,8 +92,22 @@ class Runner:
             fault = Fault(f"The job failed: {type(error).__name__}: {error}.", todo="Please report this.")
             self._ended(self._jobs.end(job, "failed", fault.document()))
             raise
+        finally:
+            over.set()
         self._ended(found)
         return found
+
+    def _rejects_there(self, job: str) -> str:
+        """Where the rejected rows of a job that failed lie, if they were written."""
+        rejects = rejects_path(self._destination(self._jobs.asked(job)))
+        return str(rejects) if is_ours(self._objects.latest(note_path(self._places, job, "rejects")), rejects) else ""
+
+    def _beat(self, job: str, over: threading.Event) -> None:
+        """Say that somebody works at a job, however long a chunk or a file takes."""
+        while not over.wait(BEAT_SECONDS):
+            with contextlib.suppress(HeadraceError):  # the database is away: the next beat tells
+                if not self._jobs.progress(job):
+                    return
 
     def first(self, job: str, rows: int) -> pl.DataFrame:
         """The first rows of a job's result, as far as there are any."""
@@ -97,9 +118,11 @@ class Runner:
         if plan is None:
             return pl.DataFrame()
         version = self._versions.get(f"{asked.model}@{asked.version}")
-        shape = shape_of(result_format(asked.destination), plan.keep, self._versions.folder(version))
+        shape = shape_of(
+            result_format(asked.destination), plan.keep, self._versions.folder(version), asked.options.escape
+        )
         if done:
-            return read_first(self._objects.need(Path(done)) if self._kept(done) else Path(done), shape, rows, True)
+            return read_first(self._objects.need(placed(self._places, done)), shape, rows, True)
         parts = Parts(self._objects, self._places.jobs / job / "parts")
         chunks = chunks_of(plan, asked.options.chunk)[:1]
         there = [chunk for chunk in chunks if (mark := parts.mark(chunk)) is not None and mark.counts.scored]
@@ -107,14 +130,19 @@ class Runner:
 
     def _kept(self, path: str) -> bool:
         """Whether a result lies in the workspace, because it was given no other place."""
-        return Path(path).is_relative_to(self._places.results)
+        return path.startswith(KEPT)
+
+    def _destination(self, asked: Asked) -> Path:
+        return placed(self._places, asked.destination)
 
     def _worked(self, job: str, watching: Watching, over: Callable[[], bool]) -> Job:
         asked = self._jobs.asked(job)
         version = self._versions.get(f"{asked.model}@{asked.version}")
         folder = self._places.jobs / job
         plan = self._planned(job, asked, version, folder, watching)
-        shape = shape_of(result_format(asked.destination), plan.keep, self._versions.folder(version))
+        shape = shape_of(
+            result_format(asked.destination), plan.keep, self._versions.folder(version), asked.options.escape
+        )
         chunks, parts = chunks_of(plan, asked.options.chunk), Parts(self._objects, folder / "parts")
         under = Under(job, self._jobs.get(job).created_by, asked, version, plan, chunks, parts, shape)
         self._score(under, watching, over)
@@ -125,15 +153,20 @@ class Runner:
         path = folder / "plan"
         plan = read_plan(self._objects.need(path))
         if plan is not None:
-            return plan
-        keys = tuple(column.name for column in version.schema.having("key"))
+            return self._here(plan)
         plan = make_plan(
-            asked, located(self._places, asked.source), keys, folder / "taken", self._telling(job, watching)
+            asked, located(self._places, asked.source), version.schema, folder / "taken", self._telling(job, watching)
         )
+        if (folder / "taken").exists():
+            self._objects.share(folder / "taken")
         self._objects.put(path, write_plan(plan))
         chunks = len(chunks_of(plan, asked.options.chunk))
         self._note(job, rows=plan.rows, chunks=chunks, digest=plan.id)
-        return plan
+        return self._here(plan)
+
+    def _here(self, plan: Plan) -> Plan:
+        """The plan with the workspace's own files as they lie on this machine."""
+        return localised(plan, lambda path: self._objects.need(self._places.root / path))
 
     def _telling(self, job: str, watching: Watching) -> Callable[[str, float], None]:
         """Tells how far a job is, not more often than people can see."""
@@ -160,7 +193,11 @@ class Runner:
         self._tell(under, done, watching)
         if not left:
             return
-        scoring = Scoring(under.asked, under.plan, self._scorer(under.version), under.shape, under.parts)
+        folder = self._versions.folder(under.version)
+        scorer = self._scorer(under.version)
+        scoring = Scoring(
+            under.asked, under.plan, scorer, under.shape, under.parts, lambda: stored_golden(folder).columns
+        )
         last = time.monotonic()
         scored = self._engine(under.asked).scored(left, scoring.score)
         try:
@@ -212,10 +249,10 @@ class Runner:
         if most is not None and total.rejected > most:
             raise _too_many(total, under.asked.options.rejects, rejects)
         paths = [under.parts.answers(chunk) for chunk in under.chunks if counts[chunk.number].scored]
-        destination = Path(under.asked.destination)
+        destination = self._destination(under.asked)
         self._deliver(under, "result", destination, lambda draft: assemble(paths, under.shape, draft))
         facts = {"scored": total.scored, "rejected": total.rejected, "chunks_done": len(counts)}
-        ended = self._jobs.end(under.job, "done", result=str(destination), rejects=rejects, **facts)
+        ended = self._jobs.end(under.job, "done", result=under.asked.destination, rejects=rejects, **facts)
         for name in ("parts", "taken"):
             self._discard(self._places.jobs / under.job / name)
         return ended
@@ -234,11 +271,11 @@ class Runner:
 
     def _write_rejects(self, under: Under) -> str:
         """Write the rejected rows beside the result; gives where."""
-        destination = rejects_path(under.asked.destination)
+        destination = rejects_path(self._destination(under.asked))
         marks = (under.parts.mark(chunk) for chunk in under.chunks)
         rejects = (mark.rejects for mark in marks if mark)
         self._deliver(under, "rejects", destination, lambda draft: write_rejects(rejects, draft))
-        return str(destination)
+        return "the job's rejects" if self._kept(under.asked.destination) else str(destination)
 
     def _deliver(self, under: Under, what: str, destination: Path, write: Callable[[Path], None]) -> None:
         """Write a file, and move it to its place when it is whole; one that was moved before a crash stays.
@@ -251,14 +288,17 @@ class Runner:
             return
         if destination.exists() and not under.asked.options.overwrite:
             raise exists(str(destination))
-        draft = destination.with_name(f".{under.job}.{what}.draft")
+        if self._kept(under.asked.destination):
+            destination.parent.mkdir(parents=True, exist_ok=True)
+        draft = destination.with_name(f".{new_id()}.draft")
         try:
             write(draft)
+            self._note(under.job)  # it is still ours
             self._objects.put(note, identity_of(draft))
             place(draft, destination, overwrite=under.asked.options.overwrite)
         finally:
             draft.unlink(missing_ok=True)
-        if self._kept(str(destination)):
+        if self._kept(under.asked.destination):
             self._objects.share(destination)
 
 

@@ -7,6 +7,7 @@ raises are found by halves and rejected.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,17 @@ from headrace.batch.parts import Parts
 from headrace.batch.reading import Reader, Reject, explained
 from headrace.batch.writing import ID, TABLES, VERSION, Shape, block_bytes
 from headrace.compiler.golden import answers_frame
-from headrace.kernel.ports import Columns, Scorer
+from headrace.kernel.errors import HeadraceError, Unavailable
+from headrace.kernel.ports import AnswerArrays, Columns, Scorer
 
 
 class Scoring:
     """Scores the chunks of one job; safe to call from several threads."""
 
-    def __init__(self, asked: Asked, plan: Plan, scorer: Scorer, shape: Shape, parts: Parts) -> None:
+    def __init__(
+        self, asked: Asked, plan: Plan, scorer: Scorer, shape: Shape, parts: Parts, golden: Callable[[], Columns]
+    ) -> None:
+        self._golden = golden
         self._asked = asked
         self._plan = plan
         self._scorer = scorer
@@ -60,12 +65,15 @@ class Scoring:
         """The rows of a block as they stand in the result, and those that are rejected."""
         rows = self._reader.read(place, block)
         it = self._plan.inputs[place]
-        good, bad = isolated(rows.count, lambda part: self._answers(rows.columns, part))
+        good, bad = isolated(rows.count, lambda part: self._said(rows.columns, part))
+        if bad and not good and not any(isinstance(error, HeadraceError) for _, error in bad):
+            self._need_able(bad[0][1])
         rejects = [*rows.rejects]
         for row, error in bad:
             field, reason = explained(error)
             rejects.append(Reject(it.name, int(rows.numbers[row]), field, reason, rows.records(row)))
-        answers = pl.concat([frame for _, frame in good]) if good else pl.DataFrame(schema=self._dtypes)
+        frames = [answers_frame(answers, self._scorer.classes).cast(self._dtypes) for _, answers in good]
+        answers = pl.concat(frames) if frames else pl.DataFrame(schema=self._dtypes)
         kept, numbers = rows.kept, rows.numbers
         if bad:
             left = np.ones(rows.count, dtype=bool)
@@ -73,11 +81,23 @@ class Scoring:
             kept, numbers = kept.filter(left), numbers[left]
         return self._joined(kept, answers, numbers + it.base), rejects
 
-    def _answers(self, columns: Columns, part: slice) -> pl.DataFrame:
+    def _said(self, columns: Columns, part: slice) -> AnswerArrays:
         chosen = {name: values[part] for name, values in columns.items()}
-        answers = self._scorer.arrays(chosen, part.stop - part.start)
-        frame = answers_frame(answers, self._scorer.classes)
-        return frame.cast(self._dtypes)
+        return self._scorer.arrays(chosen, part.stop - part.start)
+
+    def _need_able(self, error: Exception) -> None:
+        """See that a model that raises at every row of a block still answers a row that it once answered.
+
+        Raises:
+            Unavailable: it does not, so that its rows are not to blame.
+        """
+        try:
+            self._scorer.arrays({name: values[:1] for name, values in self._golden().items()}, 1)
+        except Exception as same:  # whatever it is, no row is to blame
+            raise Unavailable(
+                f"The model answers nothing here, not even its golden rows: {type(same).__name__}: {same}.",
+                todo=f"See that its libraries are those of 'headrace show {self._asked.model}@{self._asked.version}'.",
+            ) from error
 
     def _joined(self, kept: pl.DataFrame, answers: pl.DataFrame, numbers: np.ndarray) -> pl.DataFrame:
         """Kept columns, answers, version, and ids; a kept column of the name of one of ours is named after itself."""

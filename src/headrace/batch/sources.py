@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import importlib
-import io
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from headrace.batch.dialect import SAMPLE, Dialect, Wanted, decoded, find_dialect
+from headrace.batch.excel import to_parquet
 from headrace.batch.job import Format
 from headrace.batch.lines import marks, record_ends
 from headrace.kernel.errors import InvalidInput, MissingExtra, StorageUnavailable
@@ -38,6 +39,8 @@ FORMATS: dict[str, Format] = {
 }
 COMPRESSED = (".gz", ".zst")
 PIECE = 1 << 20
+MOST_PACKED = 200
+"""By how much more than this, and more than a GiB, nothing that people pack becomes larger when it is unpacked."""
 TEXTS: tuple[Format, ...] = ("csv", "jsonl")
 
 
@@ -123,7 +126,13 @@ def format_of(path: Path) -> Format:
     Raises:
         InvalidInput: it is unknown.
     """
-    suffix, _ = ending(path)
+    suffix, packed = ending(path)
+    if suffix in FORMATS and packed and FORMATS[suffix] not in TEXTS:
+        raise InvalidInput(
+            f"{path.name} is packed, and {FORMATS[suffix]} is packed in itself.",
+            field="source",
+            todo="Unpack it first.",
+        )
     if suffix not in FORMATS:
         raise InvalidInput(
             f"{path.name} cannot be scored: its ending {suffix!r} is unknown.",
@@ -151,9 +160,8 @@ def open_file(path: Path, name: str, wanted: Wanted, folder: Path) -> Opened:
         types = _types_of_table(plain, "parquet", name)
         return Opened(name, path, plain, "parquet", Dialect(), 0, 0, tuple(types), types=types)
     if kind not in TEXTS:
-        plain = _unpacked(path, packed, folder, name) if packed else path
-        types = _types_of_table(plain, kind, name)
-        return Opened(name, path, plain, kind, Dialect(), 0, 0, tuple(types), types=types)
+        types = _types_of_table(path, kind, name)
+        return Opened(name, path, path, kind, Dialect(), 0, 0, tuple(types), types=types)
     with _stream(path, packed, name) as stream:
         begins = _read(stream, SAMPLE, name)
     dialect, mark = find_dialect(begins, wanted, name)
@@ -169,20 +177,14 @@ def open_file(path: Path, name: str, wanted: Wanted, folder: Path) -> Opened:
 
 
 def _from_excel(path: Path, folder: Path, name: str) -> Path:
-    """The first sheet of a workbook as a table; of a column of several types every cell is a text."""
+    """The first sheet of a workbook, written down as a table."""
     need("fastexcel", "An Excel file")
-    try:
-        frame = pl.read_excel(path, engine="calamine", infer_schema_length=None)
-    except Exception as error:  # calamine's errors have no root but this
-        raise InvalidInput(
-            f"{name} could not be read as Excel: {str(error).splitlines()[0]}.",
-            field="source",
-            expected="a workbook (.xlsx) whose first sheet begins with a header",
-            todo="Save it again, or save the sheet as CSV.",
-        ) from error
-    written = io.BytesIO()
-    frame.write_parquet(written)
-    return _written(iter([written.getvalue()]), folder, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    place = _place(folder, name)
+    draft = place.with_suffix(".draft")
+    to_parquet(path, draft, name)
+    draft.rename(place)
+    return place
 
 
 def need(module: str, what: str) -> Any:
@@ -231,15 +233,27 @@ def _pieces(path: Path, packed: str, name: str) -> Iterator[bytes]:
             yield piece
 
 
-def _written(pieces: Iterator[bytes], folder: Path, name: str) -> Path:
-    """A file of these pieces in `folder`, which is there whole or not at all."""
+def _place(folder: Path, name: str) -> Path:
+    return folder / f"{len(list(folder.glob('*.taken'))):04d}-{Path(name).name}.taken"
+
+
+def _written(pieces: Iterator[bytes], folder: Path, name: str, most: int | None = None) -> Path:
+    """A file of these pieces, of `most` bytes, in `folder`; it is there whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / f"{len(list(folder.glob('*.taken'))):04d}-{Path(name).name}.taken"
+    place = _place(folder, name)
     draft = place.with_suffix(".draft")
     try:
         with draft.open("wb") as file:
             for piece in pieces:
                 file.write(piece)
+                if most is not None and file.tell() > most:
+                    raise InvalidInput(
+                        f"{name} unpacks to more than {most >> 20:,} MiB, {MOST_PACKED} times its size.",
+                        field="source",
+                        todo="See what the file is; unpack it yourself if it is right.",
+                    )
+            file.flush()
+            os.fsync(file.fileno())
         draft.rename(place)
     except OSError as error:
         draft.unlink(missing_ok=True)
@@ -251,7 +265,7 @@ def _written(pieces: Iterator[bytes], folder: Path, name: str) -> Path:
 
 
 def _unpacked(path: Path, packed: str, folder: Path, name: str) -> Path:
-    return _written(_pieces(path, packed, name), folder, name)
+    return _written(_pieces(path, packed, name), folder, name, max(MOST_PACKED * path.stat().st_size, 1 << 30))
 
 
 def _transcoded(path: Path, packed: str, dialect: Dialect, mark: int, folder: Path, name: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import shutil
 from collections.abc import Generator, Iterable, Sequence
@@ -34,6 +35,7 @@ RESULTS: dict[str, Format] = {
 }
 TABLES: tuple[Format, ...] = ("parquet", "excel")
 """Results in which a value has its type, and whose parts are Arrow files."""
+SHEET_COLUMNS, CELL_CHARACTERS = 16_384, 32_767
 SHEET_ROWS = 1_048_575
 """As many rows as a sheet holds below its header."""
 
@@ -73,7 +75,8 @@ def flat(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with nested columns as JSON, and durations as ISO 8601: a cell of a text holds one value."""
     frame = plain(frame)
     spans = [name for name, kind in frame.schema.items() if kind == pl.Duration]
-    frame = frame.with_columns(pl.col(spans).dt.to_string("iso")) if spans else frame
+    texts = [frame[name].alias("span").dt.to_string("iso").alias(name) for name in spans]
+    frame = frame.with_columns(texts) if spans else frame
     nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
     return frame.with_columns([_as_json(frame[name]) for name in nested]) if nested else frame
 
@@ -81,7 +84,8 @@ def flat(frame: pl.DataFrame) -> pl.DataFrame:
 def plain(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with bytes as Base64, which texts have no other way to hold."""
     held = [name for name, kind in frame.schema.items() if kind == pl.Binary]
-    return frame.with_columns(pl.col(held).bin.encode("base64")) if held else frame
+    texts = [frame[name].alias("bytes").bin.encode("base64").alias(name) for name in held]
+    return frame.with_columns(texts) if held else frame
 
 
 def _as_json(series: pl.Series) -> pl.Series:
@@ -92,17 +96,16 @@ def disarmed(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     """The frame with an apostrophe before each text of `columns` that a spreadsheet would take for a formula (OWASP,
     CSV injection); numbers are none."""
     texts = [name for name in columns if name in frame.columns and frame.schema[name] == pl.String]
-    begins = [pl.col(name).str.contains(FORMULAS).any() for name in texts]
-    found = frame.select(begins).row(0) if begins else ()
-    cells = [
-        pl.when(pl.col(name).str.contains(FORMULAS) & ~pl.col(name).str.contains(NUMBER))
-        .then("'" + pl.col(name))
-        .otherwise(pl.col(name))
-        .alias(name)
-        for name, some in zip(texts, found, strict=True)
-        if some
-    ]
-    return frame.with_columns(cells) if cells else frame
+    return frame.with_columns([_disarmed(frame[name]) for name in texts]) if texts else frame
+
+
+def _disarmed(series: pl.Series) -> pl.Series:
+    cells = series.alias("cells")  # Polars would take some names for patterns
+    formula = cells.str.contains(FORMULAS)
+    if not formula.any():
+        return series
+    formula = formula & ~cells.str.contains(NUMBER)
+    return pl.select(pl.when(formula).then("'" + cells).otherwise(cells)).to_series().alias(series.name)
 
 
 class Shape(Record, frozen=True, kw_only=True):
@@ -111,12 +114,21 @@ class Shape(Record, frozen=True, kw_only=True):
     form: Format
     keep: tuple[str, ...]
     answers: dict[str, Any]
+    escape: bool = True
 
     @property
     def renamed(self) -> dict[str, str]:
         """The new names of kept columns that have the name of one of ours."""
-        ours = {*self.answers, VERSION, ID}
-        return {name: f"{name}_in" for name in self.keep if name in ours}
+        taken = {*self.answers, VERSION, ID, *self.keep}
+        renamed: dict[str, str] = {}
+        for name in self.keep:
+            if name in self.answers or name in (VERSION, ID):
+                free = f"{name}_in"
+                while free in taken:
+                    free = f"{free}2"
+                taken.add(free)
+                renamed[name] = free
+        return renamed
 
     @property
     def empty(self) -> pl.DataFrame:
@@ -125,9 +137,9 @@ class Shape(Record, frozen=True, kw_only=True):
         return pl.DataFrame(schema={**kept, **self.answers, VERSION: pl.Int64, ID: pl.String})
 
 
-def shape_of(form: Format, keep: tuple[str, ...], bundle: Path) -> Shape:
+def shape_of(form: Format, keep: tuple[str, ...], bundle: Path, escape: bool = True) -> Shape:
     """The shape of a result of the version in `bundle`, whose golden answers have the types of all answers."""
-    return Shape(form=form, keep=keep, answers=dict(pl.read_ipc_schema(bundle / GOLDEN_OUTPUTS)))
+    return Shape(form=form, keep=keep, answers=dict(pl.read_ipc_schema(bundle / GOLDEN_OUTPUTS)), escape=escape)
 
 
 def assemble(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
@@ -159,7 +171,7 @@ def _written_down(draft: Path) -> Generator[None]:
 
 
 def _table(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
-    rows = pl.concat([pl.scan_ipc(part) for part in parts]) if parts else shape.empty.lazy()
+    rows = pl.concat([pl.scan_ipc(part, glob=False) for part in parts]) if parts else shape.empty.lazy()
     rows.sink_parquet(draft, row_group_size=ROW_GROUP, maintain_order=True)
 
 
@@ -170,20 +182,17 @@ def _workbook(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
         InvalidInput: a sheet holds fewer rows.
     """
     library = need("xlsxwriter", "An Excel file")
-    rows = sum(pl.scan_ipc(part).select(pl.len()).collect().item() for part in parts)
+    rows = sum(pl.scan_ipc(part, glob=False).select(pl.len()).collect().item() for part in parts)
     if rows > SHEET_ROWS:
-        raise InvalidInput(
-            f"The result has {rows:,} rows.",
-            field="destination",
-            expected=f"at most {SHEET_ROWS:,} rows in a sheet of Excel",
-            todo="Name a destination that ends in .csv or .parquet.",
-        )
+        raise _no_sheet(f"The result has {rows:,} rows.", f"at most {SHEET_ROWS:,} rows")
     plain = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "nan_inf_to_errors": True}
     with library.Workbook(draft, plain) as book:
         book.set_properties({"created": datetime(2000, 1, 1)})  # noqa: DTZ001 - the same rows give the same bytes
         sheet = book.add_worksheet("answers")
         sheet.freeze_panes(1, 0)
         columns = shape.empty.columns
+        if len(columns) > SHEET_COLUMNS:
+            raise _no_sheet(f"The result has {len(columns):,} columns.", f"at most {SHEET_COLUMNS:,} columns")
         sheet.write_row(0, 0, columns)
         place = 1
         for part in parts:
@@ -192,8 +201,23 @@ def _workbook(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
                 place += 1
 
 
+def _no_sheet(what: str, expected: str) -> InvalidInput:
+    return InvalidInput(
+        what,
+        field="destination",
+        expected=f"{expected} in a sheet of Excel",
+        todo="Name a destination that ends in .csv or .parquet.",
+    )
+
+
 def _cell(value: Any) -> Any:
-    """A value as a sheet has it: whole numbers beyond a double's, and moments, are texts."""
+    """A value as a sheet has it: whole numbers beyond a double's, and moments, are texts.
+
+    Raises:
+        InvalidInput: a text is longer than a cell can be.
+    """
+    if isinstance(value, str) and len(value) > CELL_CHARACTERS:
+        raise _no_sheet(f"A text has {len(value):,} characters.", f"at most {CELL_CHARACTERS:,} characters in a cell")
     if isinstance(value, bool | float | str) or value is None:
         return value
     return value if isinstance(value, int) and abs(value) < 1 << 53 else str(value)
@@ -202,7 +226,9 @@ def _cell(value: Any) -> Any:
 def _texts(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
     with draft.open("wb") as file:
         if shape.form == "csv":
-            file.write(shape.empty.write_csv().encode())
+            header = shape.empty.columns
+            names = disarmed(pl.DataFrame({"names": header}), ["names"])["names"].to_list() if shape.escape else header
+            file.write(pl.DataFrame(schema=names).write_csv().encode())
         for part in parts:
             with part.open("rb") as content:
                 shutil.copyfileobj(content, file, 1 << 20)
@@ -225,12 +251,14 @@ def write_rejects(rejects: Iterable[Iterable[Reject]], draft: Path) -> None:
 def read_first(path: Path, shape: Shape, rows: int, whole: bool) -> pl.DataFrame:
     """The first rows of a result that is whole, or of a part."""
     if shape.form in TABLES and not whole:
-        return pl.scan_ipc(path).head(rows).collect()
+        return pl.scan_ipc(path, glob=False).head(rows).collect()
     if shape.form == "excel":
         return pl.read_excel(path, engine="calamine", read_options={"n_rows": rows})
     if shape.form == "parquet":
-        return pl.scan_parquet(path).head(rows).collect()
+        return pl.scan_parquet(path, glob=False).head(rows).collect()
+    with path.open("rb") as file:
+        lines = list(itertools.islice(file, rows * 50))
     if shape.form == "jsonl":
-        return pl.scan_ndjson(path).head(rows).collect()
+        return pl.read_ndjson(b"".join(lines[:rows]))
     names = None if whole else shape.empty.columns
-    return pl.read_csv(path, has_header=whole, new_columns=names, n_rows=rows, infer_schema=False)
+    return pl.read_csv(b"".join(lines), has_header=whole, new_columns=names, n_rows=rows, infer_schema=False)

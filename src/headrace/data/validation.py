@@ -77,8 +77,8 @@ def check(
     typed = [_typed(frame[column.name], column) for column in wanted if column.name in frame.columns]
     there = [series for series, _ in typed]
     nulls = [pl.Series(c.name, [None] * frame.height, dtype=_TARGETS[c.type]) for c in absent]
-    order = [column.name for column in wanted if column in absent or column.name in frame.columns]
-    conformed = pl.DataFrame(there + nulls).select(order)
+    found = {series.name: series for series in there + nulls}
+    conformed = pl.DataFrame([found[column.name] for column in wanted if column.name in found])
     broken = [one for _, one in typed if one is not None]
     return conformed, broken + (_enforced(conformed, wanted) if schema.enforce else [])
 
@@ -105,6 +105,7 @@ def infinite(frame: pl.DataFrame, schema: Schema) -> list[Broken]:
 
 
 def _typed(series: pl.Series, column: Column) -> tuple[pl.Series, Broken | None]:
+    series = series.alias("values")  # Polars would take some names for patterns
     if series.dtype.is_float() and column.type != "string":
         series = series.fill_nan(None)
     typed = _cast(series, column)
@@ -116,6 +117,7 @@ def _typed(series: pl.Series, column: Column) -> tuple[pl.Series, Broken | None]
         broken = typed.is_null()
     if column.nullable or column.role != "feature":
         broken = broken & series.is_not_null()
+    typed = typed.alias(column.name)
     if not broken.any():
         return typed, None
 

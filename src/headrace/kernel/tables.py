@@ -352,6 +352,7 @@ jobs = Table(
     Column("pid", Integer, nullable=False),
     Column("beat", String, nullable=False),
     Column("served", Float, nullable=False),
+    Column("attempts", Integer, nullable=False),
     Column("stopping", Boolean, nullable=False),
     Index("jobs_by_status", "status"),
     Index("jobs_by_identity", "identity"),

@@ -134,8 +134,11 @@ class Collector:
         """Working files, results kept here and uploads of jobs that ended long ago, and uploads that no job names."""
         at = tables.jobs.c
         kept: set[str] = set()
-        for job in connection.execute(sa.select(at.id, at.source, at.result, at.ended)):
-            used = {Path(job.result).parent.name, job.source.removeprefix("upload:").partition("/")[0]}
+        for job in connection.execute(sa.select(at.id, at.source, at.destination, at.ended)):
+            used = {
+                job.destination.removeprefix("kept:").partition("/")[0],
+                job.source.removeprefix("upload:").partition("/")[0],
+            }
             if not job.ended or job.ended >= before:
                 kept |= {job.id, *used}
         for folder, what in (

@@ -15,17 +15,17 @@ from headrace.batch.asking import Asker, ask
 from headrace.batch.dialect import Wanted
 from headrace.batch.job import UNDER_WAY, Job, Options
 from headrace.batch.matching import Matched, match
-from headrace.batch.placing import is_ours, note_path
+from headrace.batch.placing import KEPT, is_ours, note_path, placed, rejects_path
 from headrace.batch.running import Watching
 from headrace.batch.sources import columns_of_file, find_files, lies_within
 from headrace.batch.uploads import PREFIX, Uploads, located
-from headrace.batch.writing import result_format
-from headrace.kernel.errors import NotFound, Refused
+from headrace.kernel.errors import InvalidInput, NotFound, Refused
 from headrace.kernel.identifiers import new_id
 from headrace.notices.receivers import one_receiver
 from headrace.workspace.callers import Callers
 
 POLL_SECONDS = 0.2
+FORMS = ("csv", "jsonl", "parquet", "xlsx")
 TURN_SECONDS = 2.0
 """How long a worker works at one job before it looks whose turn is next."""
 
@@ -85,13 +85,15 @@ class Scoring(Callers):
                     expected="a mail address, or an address that begins as one of HEADRACE_JOB_HOOKS",
                     todo="Name another one, or have it added.",
                 )
+        if form not in FORMS:
+            raise InvalidInput(
+                f"A result cannot be {form[:40]!r}.", field="form", expected=", ".join(FORMS), todo="Name one of these."
+            )
         if destination:
             self._need_allowed(destination)
         else:
             name = f"{Path(source).name.split('.')[0] or 'rows'}.{version.name}.{form}"
-            destination = str(self.places.results / new_id() / name)
-            result_format(destination)
-            Path(destination).parent.mkdir(parents=True)
+            destination = f"{KEPT}{new_id()}/{name}"
         asker = Asker(settings.who(), int(settings.read(settings.JOBS_EACH)))
         return ask(self.places, self.job_store, version, source, destination, options, asker)
 
@@ -129,11 +131,14 @@ class Scoring(Callers):
             NotFound: there is none.
         """
         found = self.job_store.get(job)
-        path = found.result if which == "result" else found.rejects
-        kept = bool(path) and Path(path).is_relative_to(self.places.results)
-        here = self.places.objects.need(Path(path)) if kept else Path(path)
+        target = placed(self.places, found.destination)
+        here = target if which == "result" else rejects_path(target)
+        there = found.result if which == "result" else found.rejects
+        kept = found.destination.startswith(KEPT)
+        if there and kept:
+            self.places.objects.need(here)
         note = self.places.objects.latest(note_path(self.places, found.id, which))
-        if not path or not here.exists() or not (kept or is_ours(note, here)):
+        if not there or not here.exists() or not (kept or is_ours(note, here)):
             raise NotFound(
                 f"Job {found.id} is {found.status}, and its {which} is not there.",
                 todo="Wait for it, or see its error; a file that was moved or changed is not given.",
@@ -156,7 +161,7 @@ class Scoring(Callers):
     def work_at_jobs(self, going: Callable[[], bool]) -> bool:
         """Take one turn at the job whose turn it is; gives whether there was one."""
         job = self.job_store.next()
-        if job is None or not self.job_store.claim(job):
+        if job is None or not self.job_store.claim(job, counted=True):
             return False
         self.runner.turn(job, TURN_SECONDS if going() else 0.0, _unwatched)
         return True

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headrace.batch.dialect import Dialect, Wanted, find_dialect
 from headrace.batch.job import Asked, Options
-from headrace.batch.planning import make_plan
+from headrace.batch.planning import localised, make_plan
 from headrace.batch.reading import Reader
 from headrace.data.inference import infer_schema
 from headrace.kernel.errors import InvalidInput
@@ -31,7 +31,8 @@ def read(text, folder, keep="all", typed=False, **wanted):
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     options = Options(keep=keep, text=Wanted(**wanted))
     asked = Asked(model="m", version=1, bundle="", source=str(path), destination="", options=options)
-    plan = make_plan(asked, asked.source, (), folder / "taken", lambda *_: None)
+    plan = make_plan(asked, asked.source, SCHEMA, folder / "ws" / "jobs" / "taken" / "taken", lambda *_: None)
+    plan = localised(plan, lambda inside: folder / "ws" / inside)
     reader = Reader(plan, SCHEMA, typed)
     rows, rejects = [], []
     for block in range(len(plan.inputs[0].blocks)):

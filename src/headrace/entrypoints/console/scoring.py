@@ -48,9 +48,10 @@ class Scoring:
 
         def view() -> dict[str, Any]:
             job = self._ws.job(request.path_params["id"])
-            first = self._ws.first_answers(job.id) if may and job.chunks_done else None
+            theirs = may and _is_theirs(request, job)
+            first = self._ws.first_answers(job.id) if theirs and job.chunks_done else None
             columns, rows = (first.columns, first.rows()) if first is not None else ([], [])
-            return {"title": "job", "job": job_view(job), "may": may, "columns": columns, "rows": rows}
+            return {"title": "job", "job": job_view(job), "may": theirs, "columns": columns, "rows": rows}
 
         return await self._drawing.of(request, "job_part.html" if part else "job.html", view)
 
@@ -59,6 +60,12 @@ def _may(request: Request) -> bool:
     """Whether the caller may score, and see what was scored."""
     caller = request.scope[CALLER]
     return caller is None or caller.may("predict")
+
+
+def _is_theirs(request: Request, job: Job) -> bool:
+    """Whether the caller asked for a job, or may see others' because they may deploy."""
+    caller = request.scope[CALLER]
+    return caller is None or caller.name == job.created_by or caller.may("deploy")
 
 
 def job_view(job: Job) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -25,7 +25,7 @@ from headrace.batch.links import job_of
 from headrace.batch.uploads import PREFIX, Upload
 from headrace.entrypoints.http.api import refusal
 from headrace.entrypoints.http.callers import CALLER, Caller
-from headrace.kernel.errors import HeadraceError, InvalidInput, Refused, UnknownFormat
+from headrace.kernel.errors import HeadraceError, InvalidInput, NotFound, Refused, UnknownFormat
 from headrace.serving.guard import Asked
 from headrace.settings import acting, who
 from headrace.workspace import Workspace
@@ -59,7 +59,7 @@ class AskedJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model: str
     source: str
     destination: str = ""
-    form: str = "csv"
+    form: Literal["csv", "jsonl", "parquet", "xlsx"] = "csv"
     keep: str = "keys"
     max_rejects: str = ""
     rename: dict[str, str] = {}
@@ -142,6 +142,11 @@ class JobRoutes:
         return await self._queue(request, asked)
 
     async def _queue(self, request: Request, asked: AskedJob) -> Job:
+        caller: Caller | None = request.scope.get(CALLER)
+        if caller is not None and asked.source.startswith(PREFIX):
+            upload = asked.source.removeprefix(PREFIX).partition("/")[0]
+            if (await self._as(request, self._ws.uploads().get, upload)).who != caller.name:
+                raise NotFound(f"There is no upload {upload!r} of yours.", todo="Begin one: POST /api/uploads.")
         given = (asked.model, asked.source, asked.destination, asked.form, asked.options())
         return await self._as(request, self._ws.queue_job, *given)
 
@@ -155,6 +160,18 @@ class JobRoutes:
     async def get(self, request: Request) -> Job:
         """One job."""
         return await self._as(request, self._ws.job, request.path_params["id"])
+
+    async def _upload(self, request: Request) -> Upload:
+        """A file that the caller sent.
+
+        Raises:
+            NotFound: there is none, or another sent it.
+        """
+        upload = await self._as(request, self._ws.uploads().get, request.path_params["id"])
+        caller: Caller | None = request.scope.get(CALLER)
+        if caller is not None and caller.name != upload.who:
+            raise NotFound(f"There is no upload {upload.id!r} of yours.", todo="Begin one: POST /api/uploads.")
+        return upload
 
     async def _theirs(self, request: Request) -> str:
         """The id of a job that the caller asked for, or that they may see because they may deploy.
@@ -206,7 +223,7 @@ class JobRoutes:
 
     async def arrived(self, request: Request) -> Response:
         """How much of a file arrived."""
-        upload = await self._as(request, self._ws.uploads().get, request.path_params["id"])
+        upload = await self._upload(request)
         headers = {**TUS, **_offset(upload), "upload-length": str(upload.size), "cache-control": "no-store"}
         return Response(msgspec.json.encode(_shown(upload)), 200, headers, media_type="application/json")
 
@@ -217,19 +234,19 @@ class JobRoutes:
             raise UnknownFormat(
                 f"A piece cannot be sent as {kind!r}.", expected="application/offset+octet-stream", todo="Say so."
             )
-        given = (request.path_params["id"], _number(request, "upload-offset"), await request.body())
+        given = ((await self._upload(request)).id, _number(request, "upload-offset"), await request.body())
         upload = await self._as(request, self._ws.uploads().add, *given)
         return Response(None, 204, {**TUS, **_offset(upload)})
 
     async def discard(self, request: Request) -> Response:
         """Remove a file that was sent."""
-        await self._as(request, self._ws.uploads().discard, request.path_params["id"])
+        await self._as(request, self._ws.uploads().discard, (await self._upload(request)).id)
         return Response(None, 204, TUS)
 
     async def look(self, request: Request) -> Any:
         """How the columns of a file that was sent fit to a model."""
         model = request.query_params.get("model", "")
-        upload = await self._as(request, self._ws.uploads().get, request.path_params["id"])
+        upload = await self._upload(request)
         return await self._as(request, self._ws.look, model, upload.source)
 
 

@@ -12,7 +12,7 @@ def upgrade() -> None:
     texts = ("source", "destination", "result", "rejects")
     words = ("model", "bundle", "identity", "status", "created_by", "created", "started", "ended", "digest", "host")
     rows = ("scored", "rejected", "rows")
-    numbers = ("version", "chunks", "chunks_done", "pid")
+    numbers = ("version", "chunks", "chunks_done", "pid", "attempts")
     op.create_table(
         "jobs",
         sa.Column("id", sa.String(), nullable=False),
