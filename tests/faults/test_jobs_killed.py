@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -15,6 +16,7 @@ from tests.journeys.test_batch import WRITERS
 from headrace.batch import parts, reading
 from headrace.kernel.errors import StorageUnavailable
 
+ROOT = Path(__file__).parents[2]
 KILLS = 500 if SOAK else 24
 ROWS = pl.DataFrame(
     {
@@ -155,3 +157,31 @@ def test_a_fault_of_ours_is_no_reject(registered, tmp_path, small, monkeypatch):
         scored(registered, tmp_path)
     (job,) = registered.jobs()
     assert (job.status, job.error["kind"]) == ("failed", "fault")
+
+
+SLOW = """
+import sys, shutil, time, types
+from datetime import timedelta
+import headrace
+from headrace.batch import jobs, running, writing
+from tests.faults import scoring
+scoring.small_blocks()
+jobs.LEASE, running.BEAT_SECONDS = timedelta(seconds=1.5), 0.2
+def slowly(part, file, size):
+    shutil.copyfileobj(part, file, size)
+    file.flush()
+    time.sleep(0.25)
+writing.shutil = types.SimpleNamespace(copyfileobj=slowly)
+print(headrace.open(sys.argv[1]).work_at(sys.argv[2]).status)
+"""
+
+
+def test_two_processes_never_write_one_result(registered, tmp_path, small):
+    ROWS.write_csv(tmp_path / "rows.csv")
+    asked = {"keep": "flight", "chunk": 1, "wait": False}
+    job = registered.score("late", tmp_path / "rows.csv", tmp_path / "a.csv", **asked)
+    command = [sys.executable, "-c", SLOW, registered.places.url, job.id]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate(timeout=120)[0].strip() for process in both] == ["done", "done"]
+    registered.score("late", tmp_path / "rows.csv", tmp_path / "b.csv", keep="flight")
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()

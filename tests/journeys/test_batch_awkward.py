@@ -123,3 +123,24 @@ def test_a_job_at_which_workers_end_again_and_again_fails(registered, tmp_path):
     found = registered.job(job.id)
     assert (found.status, "without getting on" in found.error["error"]) == ("failed", True)
     assert registered.work_at(registered.retry_job(job.id).id).status == "done"
+
+
+def test_a_result_may_lie_in_the_folder_that_is_scored(registered, tmp_path):
+    folder = tmp_path / "days"
+    folder.mkdir()
+    for day in range(2):
+        (folder / f"{day}.csv").write_text("minutes,carrier\n1,UA\nx,UA\n")
+    job = registered.score("late", folder, folder / "out.csv")
+    assert (job.counts.scored, job.counts.rejected) == (2, 2)
+    assert registered.score("late", folder, folder / "out.csv").id == job.id
+    (folder / "out.csv").unlink()
+    (folder / "out.csv.rejects.csv").unlink()
+    assert registered.score("late", folder, folder / "out.csv").counts.scored == 2
+
+
+def test_lines_before_the_header_and_ends_of_old(registered, tmp_path):
+    job, out = scored(registered, tmp_path / "rows.csv", "\n\r\nminutes,carrier\n1,UA\nx,UA\n")
+    assert (job.counts.scored, job.counts.rejected) == (1, 1)
+    assert pl.read_csv(out.with_name(f"{out.name}.rejects.csv"))["line"].to_list() == [5]
+    job, _ = scored(registered, tmp_path / "old.csv", "minutes,carrier\r1,UA\r2,AA\r")
+    assert (job.status, "carriage return" in job.error["error"]) == ("failed", True)

@@ -214,3 +214,37 @@ def test_many_small_jobs_do_not_wait_for_a_large_one(registered, console, tmp_pa
     finally:
         worker.terminate()
         worker.wait()
+
+
+def test_callers_reach_their_own_files_and_jobs_alone(registered, start_headrace):
+    keys = {
+        name: registered.create_key(name, scopes)[1] for name, scopes in (("anna", ["predict"]), ("berta", ["predict"]))
+    }
+    keys["otto"] = registered.create_key("otto", ["predict", "deploy"])[1]
+    url = start_headrace("--workspace", registered.places.url, "console", "--port", "0", "--guarded")["url"]
+
+    def as_who(who, method, path, body=None, **headers):
+        return ask(method, url + path, body, authorization=f"Bearer {keys[who]}", **headers)
+
+    content = b"minutes,carrier\n1.5,UA\n"
+    said = {"upload_length": len(content), "upload_metadata": f"filename {base64.b64encode(b'rows.csv').decode()}"}
+    _, headers, body = as_who("anna", "POST", "/api/uploads", b"", **said)
+    place, source = headers["location"], json.loads(body)["source"]
+    piece = {"content_type": "application/offset+octet-stream", "upload_offset": 0}
+    assert as_who("berta", "PATCH", place, content, **piece)[0] == 404
+    assert as_who("anna", "PATCH", place, content, **piece)[0] == 204
+    asked = json.dumps({"model": "late", "source": source, "keep": "all"}).encode()
+    for method, path, sent_body in (
+        ("GET", place, None),
+        ("DELETE", place, None),
+        ("GET", f"{place}/look?model=late", None),
+        ("POST", "/api/jobs", asked),
+    ):
+        assert as_who("berta", method, path, sent_body, content_type="application/json")[0] == 404
+    job = json.loads(as_who("anna", "POST", "/api/jobs", asked, content_type="application/json")[2])["id"]
+    assert registered.work_at(job).status == "done"
+    for path in ("first", "result"):
+        statuses = [as_who(who, "GET", f"/api/jobs/{job}/{path}")[0] for who in ("anna", "berta", "otto")]
+        assert statuses == [200, 403, 200]
+    pages = {who: as_who(who, "GET", f"/jobs/{job}")[2].decode() for who in keys}
+    assert ["First answers" in pages[who] for who in ("anna", "berta", "otto")] == [True, False, True]

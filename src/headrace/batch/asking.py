@@ -10,7 +10,7 @@ from headrace.batch.jobs import Jobs
 from headrace.batch.placing import KEPT, exists, is_ours, note_path, placed, rejects_path
 from headrace.batch.planning import read_plan, stamp
 from headrace.batch.running import most_rejects
-from headrace.batch.sources import find_files
+from headrace.batch.sources import source_files
 from headrace.batch.uploads import PREFIX, located
 from headrace.batch.writing import result_format
 from headrace.kernel.errors import HeadraceError, InvalidInput
@@ -57,8 +57,8 @@ def ask(
         return standing
     if standing is not None and _holds(places, standing):
         return standing if standing.status == "done" else jobs.retry(standing.id, asker.who)
-    paths = find_files(located(places, asked.source))
     target = placed(places, asked.destination)
+    paths = source_files(located(places, asked.source), target)
     folder = target.parent
     if not folder.is_dir() and not destination.startswith(KEPT):
         raise InvalidInput(
@@ -83,7 +83,7 @@ def _holds(places: Places, job: Job) -> bool:
     folder = places.jobs / job.id
     try:
         plan = read_plan(places.objects.need(folder / "plan"))
-        paths = find_files(located(places, job.source))
+        paths = source_files(located(places, job.source), placed(places, job.destination))
         alike = plan is not None and [(str(p), *stamp(p)) for p in paths] == [one.origin for one in plan.inputs]
     except HeadraceError:
         return False

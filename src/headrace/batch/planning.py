@@ -20,7 +20,7 @@ import polars as pl
 from headrace.batch.dialect import dialect_key
 from headrace.batch.job import Asked, Chunk, Input, Plan
 from headrace.batch.lines import NEWLINE, marks, record_ends
-from headrace.batch.sources import TEXTS, Opened, find_files, lies_within, open_file, scan
+from headrace.batch.sources import TEXTS, Opened, lies_within, open_file, scan
 from headrace.kernel.digests import canonical
 from headrace.kernel.errors import Conflict, InvalidInput, Refused, StorageUnavailable
 from headrace.kernel.schema import Schema
@@ -36,11 +36,12 @@ KINDS = {"datetime": "string"}
 Told = Callable[[str, float], None]
 
 
-def make_plan(asked: Asked, source: str, schema: Schema, folder: Path, told: Told) -> Plan:
+def make_plan(asked: Asked, paths: list[Path], source: str, schema: Schema, folder: Path, told: Told) -> Plan:
     """The plan of a job; every byte of its source is read once.
 
     Args:
-        source: where the source lies.
+        paths: the files of the source.
+        source: where it lies.
         schema: of the version's requests.
         folder: for what must be unpacked: ``jobs/ID/taken`` of a workspace.
         told: is told what is done, and which share of it.
@@ -48,7 +49,6 @@ def make_plan(asked: Asked, source: str, schema: Schema, folder: Path, told: Tol
     Raises:
         InvalidInput: the source cannot be scored.
     """
-    paths = find_files(source)
     _need_within(paths, asked.options.within if source == asked.source else None)
     total = sum(path.stat().st_size for path in paths) or 1
     inputs: list[Input] = []

@@ -20,6 +20,7 @@ from headrace.batch.parts import Mark, Parts
 from headrace.batch.placing import KEPT, exists, identity_of, is_ours, note_path, place, placed, rejects_path
 from headrace.batch.planning import chunks_of, localised, make_plan, read_plan, threads_of, write_plan
 from headrace.batch.scoring import Scoring
+from headrace.batch.sources import source_files
 from headrace.batch.uploads import located
 from headrace.batch.writing import Shape, assemble, read_first, result_format, shape_of, write_rejects
 from headrace.compiler.golden import stored_golden
@@ -154,9 +155,9 @@ class Runner:
         plan = read_plan(self._objects.need(path))
         if plan is not None:
             return self._here(plan)
-        plan = make_plan(
-            asked, located(self._places, asked.source), version.schema, folder / "taken", self._telling(job, watching)
-        )
+        source = located(self._places, asked.source)
+        paths = source_files(source, self._destination(asked))
+        plan = make_plan(asked, paths, source, version.schema, folder / "taken", self._telling(job, watching))
         if (folder / "taken").exists():
             self._objects.share(folder / "taken")
         self._objects.put(path, write_plan(plan))

@@ -23,6 +23,7 @@ from headrace.batch.dialect import SAMPLE, Dialect, Wanted, decoded, find_dialec
 from headrace.batch.excel import to_parquet
 from headrace.batch.job import Format
 from headrace.batch.lines import marks, record_ends
+from headrace.batch.placing import rejects_path
 from headrace.kernel.errors import InvalidInput, MissingExtra, StorageUnavailable
 
 FORMATS: dict[str, Format] = {
@@ -96,6 +97,16 @@ def find_files(source: str) -> list[Path]:
             todo="Correct the source.",
         )
     return sorted(found)
+
+
+def source_files(source: str, destination: Path) -> list[Path]:
+    """The files of a source without what a job itself writes beside them.
+
+    Raises:
+        InvalidInput: there is none, or one whose ending is unknown.
+    """
+    ours = [destination, rejects_path(destination)] if Path(source).is_dir() else []
+    return [path for path in find_files(source) if path not in ours]
 
 
 def lies_within(path: Path, folders: Iterable[Path]) -> bool:
@@ -303,6 +314,15 @@ def _of_name(path: Path, wanted: Wanted) -> Wanted:
 
 def _header(begins: bytes, dialect: Dialect, start: int, name: str) -> tuple[tuple[str, ...], int, int]:
     """The columns of a CSV that begins so at `start`, where its first record begins, and the number of its line."""
+    blank = len(begins) - len(begins.lstrip(b"\r\n"))
+    before, begins = begins[:blank], begins[blank:]
+    if b"\r" in begins and b"\n" not in begins and begins.count(b"\r") > 1:
+        raise InvalidInput(
+            f"The lines of {name} end with a carriage return alone.",
+            field="source",
+            expected="lines that end with a line feed, or both",
+            todo="Save it again with the line ends of today's systems.",
+        )
     ends = record_ends(np.frombuffer(begins, dtype=np.uint8), marks(dialect.quote, dialect.delimiter))
     first = begins[: int(ends[0]) + 1] if len(ends) else begins
     if len(first) == SAMPLE:
@@ -317,8 +337,9 @@ def _header(begins: bytes, dialect: Dialect, start: int, name: str) -> tuple[tup
             f"{name} is empty.", field="source", expected="a header and rows", todo="Give a file with rows."
         )
     columns = _fields(first, dialect, name)
+    start, line = start + blank, 1 + before.count(b"\n")
     if not dialect.header:
-        return tuple(f"column{i + 1}" for i in range(len(columns))), start, 1
+        return tuple(f"column{i + 1}" for i in range(len(columns))), start, line
     twice = {column for column in columns if columns.count(column) > 1}
     if twice:
         raise InvalidInput(
@@ -327,7 +348,7 @@ def _header(begins: bytes, dialect: Dialect, start: int, name: str) -> tuple[tup
             expected="each column once",
             todo="Rename one of them.",
         )
-    return columns, start + len(first), 1 + first.count(b"\n")
+    return columns, start + len(first), line + first.count(b"\n")
 
 
 def _fields(record: bytes, dialect: Dialect, name: str) -> tuple[str, ...]:

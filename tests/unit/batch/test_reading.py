@@ -31,7 +31,7 @@ def read(text, folder, keep="all", typed=False, **wanted):
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     options = Options(keep=keep, text=Wanted(**wanted))
     asked = Asked(model="m", version=1, bundle="", source=str(path), destination="", options=options)
-    plan = make_plan(asked, asked.source, SCHEMA, folder / "ws" / "jobs" / "taken" / "taken", lambda *_: None)
+    plan = make_plan(asked, [path], asked.source, SCHEMA, folder / "ws" / "jobs" / "taken" / "taken", lambda *_: None)
     plan = localised(plan, lambda inside: folder / "ws" / inside)
     reader = Reader(plan, SCHEMA, typed)
     rows, rejects = [], []
