@@ -10,7 +10,6 @@ from headrace.kernel.records import Record
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 Format = Literal["csv", "jsonl", "parquet", "arrow", "excel"]
-EngineName = Literal["local", "ray", "spark"]
 UNDER_WAY: tuple[Status, ...] = ("queued", "running")
 CHUNK = 16 << 20
 
@@ -26,7 +25,6 @@ class Options(Record, frozen=True, kw_only=True, omit_defaults=True):
     `within` names the folders in which every file of the source must lie, whatever links lead there; None for anywhere.
     """
 
-    engine: EngineName = "local"
     keep: str = "keys"
     rejects: str = ""
     chunk: int = CHUNK
@@ -37,7 +35,6 @@ class Options(Record, frozen=True, kw_only=True, omit_defaults=True):
     within: tuple[str, ...] | None = None
     escape: bool = True
     overwrite: bool = False
-    capture: bool = True
     priority: int = 0
 
 
