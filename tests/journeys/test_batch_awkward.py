@@ -6,10 +6,23 @@ import sys
 
 import polars as pl
 import pytest
+from tests.conftest import Threshold, address
 
+import headrace
 from headrace.batch.dialect import Wanted
 from headrace.batch.job import Options
 from headrace.kernel.errors import InvalidInput
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory):
+    """A workspace with `late@1`, live, for all of these files."""
+    ws = headrace.open(address(tmp_path_factory.mktemp("awkward") / "ws"))
+    example = pl.DataFrame({"minutes": [float(i % 60) if i % 9 else None for i in range(300)], "carrier": ["UA"] * 300})
+    ws.register("late", Threshold(30.0), example=example)
+    ws.promote("late@1")
+    yield ws
+    ws.close()
 
 
 def scored(ws, path, content, form="csv", **more):
@@ -26,7 +39,7 @@ def test_a_quotation_mark_that_nothing_closes_costs_one_row(registered, tmp_path
     assert pl.read_csv(out.with_name(f"{out.name}.rejects.csv"))["line"].to_list() == [7]
 
 
-def test_a_column_of_its_own_keeps_its_nulls(registered, example, tmp_path):
+def test_a_column_of_its_own_keeps_its_nulls(registered, tmp_path):
     class Known:
         def predict(self, frame):
             return frame["x"].is_null().cast(pl.Int64).to_list()
