@@ -149,6 +149,8 @@ def test_a_part_that_was_damaged_is_found(registered, tmp_path, small, monkeypat
 
     job = scored(registered, tmp_path, progress=damage)
     assert (job.status, job.error["kind"]) == ("failed", "not_trusted")
+    again = registered.work_at(registered.retry_job(job.id).id)
+    assert (again.status, again.counts.read) == ("done", ROWS.height), "the damaged part is scored again"
 
 
 def test_a_fault_of_ours_is_no_reject(registered, tmp_path, small, monkeypatch):

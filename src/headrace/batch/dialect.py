@@ -5,8 +5,6 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 
-import msgspec
-
 from headrace.kernel.errors import InvalidInput
 from headrace.kernel.records import Record
 
@@ -116,8 +114,3 @@ def decoded(pieces: Iterator[bytes], encoding: str, name: str, *, whole: bool = 
             expected=f"a text in {encoding}",
             todo="Name its encoding, for example --encoding latin-1.",
         ) from error
-
-
-def dialect_key(dialect: Dialect) -> bytes:
-    """A dialect as bytes, the same for the same one."""
-    return msgspec.json.encode(dialect, order="sorted")

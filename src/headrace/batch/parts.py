@@ -53,15 +53,14 @@ class Parts:
         """The file with the answers of a part that is there.
 
         Raises:
-            NotTrusted: it is not what was written.
+            NotTrusted: it is not what was written; it counts no more.
         """
         mark = self.mark(chunk)
         path = self._objects.need(self.answers_path(chunk))
         content = path.read_bytes() if path.exists() else b""
         if mark is None or len(content) != mark.size or zlib.crc32(content) != mark.checksum:
-            raise NotTrusted(
-                f"The part {path.name} of the job is damaged.", todo="Retry the job with --anew: it is scored again."
-            )
+            self._objects.discard(self._mark_path(chunk))  # so that the next try scores it again
+            raise NotTrusted(f"The part {path.name} of the job is damaged.", todo="Retry the job: it is scored again.")
         return path
 
     def answers_path(self, chunk: Chunk) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,6 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from headrace.batch.dialect import dialect_key
 from headrace.batch.job import Asked, Chunk, Input, Plan
 from headrace.batch.lines import NEWLINE, marks, record_ends
 from headrace.batch.sources import TEXTS, Opened, lies_within, open_file, scan
@@ -205,12 +205,11 @@ def _id(asked: Asked, inputs: list[Input]) -> str:
     known.update(f"{asked.model}@{asked.version} {asked.bundle}\n".encode())
     known.update(canonical(asked.options.rename))
     for one in inputs:
-        known.update(one.digest.encode() + dialect_key(one.dialect) + b"\n")
+        known.update(one.digest.encode() + canonical(one.dialect) + b"\n")
     bits = bytearray(known.digest()[:16])
     bits[6] = bits[6] & 0x0F | 0x80
     bits[8] = bits[8] & 0x3F | 0x80
-    text = bits.hex()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    return str(uuid.UUID(bytes=bytes(bits)))
 
 
 def _input(opened: Opened, base: int, root: Path, told: Callable[[float], None]) -> tuple[Input, int]:

@@ -51,7 +51,6 @@ class Under(NamedTuple):
     """A job under way."""
 
     job: str
-    who: str
     asked: Asked
     version: Version
     plan: Plan
@@ -119,9 +118,7 @@ class Runner:
         if plan is None:
             return pl.DataFrame()
         version = self._versions.get(f"{asked.model}@{asked.version}")
-        shape = shape_of(
-            result_format(asked.destination), plan.keep, self._versions.folder(version), asked.options.escape
-        )
+        shape = self._shape(asked, plan, version)
         if done:
             return read_first(self._objects.need(placed(self._places, done)), shape, rows, True)
         parts = Parts(self._objects, self._places.jobs / job / "parts")
@@ -133,6 +130,10 @@ class Runner:
         """Whether a result lies in the workspace, because it was given no other place."""
         return path.startswith(KEPT)
 
+    def _shape(self, asked: Asked, plan: Plan, version: Version) -> Shape:
+        form, bundle = result_format(asked.destination), self._versions.folder(version)
+        return shape_of(form, plan.keep, bundle, asked.options.escape)
+
     def _destination(self, asked: Asked) -> Path:
         return placed(self._places, asked.destination)
 
@@ -141,11 +142,9 @@ class Runner:
         version = self._versions.get(f"{asked.model}@{asked.version}")
         folder = self._places.jobs / job
         plan = self._planned(job, asked, version, folder, watching)
-        shape = shape_of(
-            result_format(asked.destination), plan.keep, self._versions.folder(version), asked.options.escape
-        )
+        shape = self._shape(asked, plan, version)
         chunks, parts = chunks_of(plan, asked.options.chunk), Parts(self._objects, folder / "parts")
-        under = Under(job, self._jobs.get(job).created_by, asked, version, plan, chunks, parts, shape)
+        under = Under(job, asked, version, plan, chunks, parts, shape)
         self._score(under, watching, over)
         return self._finish(under, watching)
 

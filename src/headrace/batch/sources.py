@@ -90,13 +90,17 @@ def find_files(source: str) -> list[Path]:
     for one in found:
         format_of(one)
     if not found:
-        raise InvalidInput(
-            f"The folder {source!r} holds no file that can be scored.",
-            field="source",
-            expected=f"files that end in {', '.join(FORMATS)}",
-            todo="Correct the source.",
-        )
+        raise _no_files(source)
     return sorted(found)
+
+
+def _no_files(source: str) -> InvalidInput:
+    return InvalidInput(
+        f"The folder {source!r} holds no file that can be scored.",
+        field="source",
+        expected=f"files that end in {', '.join(FORMATS)}",
+        todo="Correct the source.",
+    )
 
 
 def source_files(source: str, destination: Path) -> list[Path]:
@@ -106,7 +110,10 @@ def source_files(source: str, destination: Path) -> list[Path]:
         InvalidInput: there is none, or one whose ending is unknown.
     """
     ours = [destination, rejects_path(destination)] if Path(source).is_dir() else []
-    return [path for path in find_files(source) if path not in ours]
+    found = [path for path in find_files(source) if path not in ours]
+    if not found:
+        raise _no_files(source)
+    return found
 
 
 def lies_within(path: Path, folders: Iterable[Path]) -> bool:

@@ -55,7 +55,7 @@ class Uploads:
             raise InvalidInput(f"A file of {size} bytes cannot be sent.", field="size", todo="Send one with rows.")
         format_of(Path(plain))
         upload = Upload(id=new_id(), name=plain, size=size, who=who)
-        self._write(self._folder(upload.id) / "upload.json", msgspec.json.encode(upload))
+        self._places.objects.put(self._folder(upload.id) / "upload.json", msgspec.json.encode(upload))
         return upload
 
     def get(self, upload: str) -> Upload:
@@ -140,9 +140,6 @@ class Uploads:
         if not _ID.match(upload):
             raise NotFound(f"There is no upload {upload[:80]!r}.", todo="Begin one: POST /api/uploads.")
         return self._places.uploads / upload
-
-    def _write(self, path: Path, content: bytes) -> None:
-        self._places.objects.put(path, content)
 
 
 def located(places: Places, source: str) -> str:
