@@ -73,7 +73,13 @@ def console(project):
 
 
 def text(browser):
-    return browser.find_element("tag name", "body").text
+    """What the page says; nothing while it gives way to the next one."""
+    from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+
+    try:
+        return browser.find_element("tag name", "body").text
+    except (NoSuchElementException, StaleElementReferenceException):
+        return ""
 
 
 def no_complaints(browser):
