@@ -44,7 +44,7 @@ OIDC_CLIENT = Setting("HEADRACE_OIDC_CLIENT", "headrace", "What the console is c
 OIDC_SECRET = Setting("HEADRACE_OIDC_SECRET", "", "The secret of that client; empty for a public one.")
 OIDC_NAME = Setting("HEADRACE_OIDC_NAME", "email", "The claim that is a person's name here; email must be verified.")
 OIDC_ROLES = Setting("HEADRACE_OIDC_ROLES", "", "Roles by a claim, as groups:ml-admins=admin,ml=scientist,*=viewer.")
-JOB_FOLDERS = Setting("HEADRACE_JOB_FOLDERS", "", "Folders that jobs of API callers may read and write, with commas.")
+JOB_FOLDERS = Setting("HEADRACE_JOB_FOLDERS", "", "Folders, prefixes and databases of API callers' jobs, with commas.")
 JOB_HOOKS = Setting("HEADRACE_JOB_HOOKS", "", "What webhooks of API callers' jobs must begin with, with commas.")
 JOBS_EACH = Setting("HEADRACE_JOBS_EACH", "100", "How many jobs of one caller may be under way.")
 CI = Setting("CI", "", "Set by build servers: the demo ends by itself.")

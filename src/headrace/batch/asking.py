@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from headrace.batch.job import UNDER_WAY, Asked, Job, Options
 from headrace.batch.jobs import Jobs
-from headrace.batch.placing import KEPT, exists, is_ours, note_path, placed, rejects_path
-from headrace.batch.planning import read_plan, stamp
+from headrace.batch.origins.finding import find, is_file
+from headrace.batch.origins.found import Found
+from headrace.batch.placing import KEPT
+from headrace.batch.planning import read_plan
 from headrace.batch.running import most_rejects
-from headrace.batch.sources import source_files
+from headrace.batch.targets.choosing import target_of
+from headrace.batch.targets.target import Target
 from headrace.batch.uploads import PREFIX, located
-from headrace.batch.writing import result_format
 from headrace.kernel.errors import HeadraceError, InvalidInput
 from headrace.kernel.places import Places
 from headrace.kernel.records import Version
 
 
 class Asker(NamedTuple):
-    """Who asks, and how many of their jobs may be under way."""
+    """Who asks, how many of their jobs may be under way, and the environment that addresses may be in."""
 
     who: str
     most: int | None = None
+    variables: Mapping[str, str] = {}
 
 
 def ask(
@@ -40,11 +44,27 @@ def ask(
         model=version.name,
         version=version.number,
         bundle=version.digest,
-        source=source if source.startswith(PREFIX) else str(Path(source).absolute()),
-        destination=destination if destination.startswith(KEPT) else str(Path(destination).absolute()),
+        source=source if source.startswith(PREFIX) else _absolute(source),
+        destination=destination if destination.startswith(KEPT) else _absolute(destination),
         options=options,
     )
-    result_format(destination)
+    _need_possible(options)
+    target = target_of(places, asked.destination, options, asker.variables)
+    standing = jobs.same(asked)
+    if standing is not None and standing.status in UNDER_WAY:
+        return standing
+    if standing is not None and _holds(places, standing, target, asker.variables):
+        return standing if standing.status == "done" else jobs.retry(standing.id, asker.who)
+    found = _found(places, asked.source, options, target, asker.variables)
+    target.check(one.path for one in found if one.fetch is None)
+    return jobs.add(asked, asker.who, asker.most)
+
+
+def _absolute(place: str) -> str:
+    return str(Path(place).absolute()) if is_file(place) else place
+
+
+def _need_possible(options: Options) -> None:
     most_rejects(options.rejects, 1)
     if options.chunk <= 0 or options.threads < 0:
         raise InvalidInput(
@@ -52,42 +72,18 @@ def ask(
             expected="a positive number of bytes, and of threads",
             todo="Correct them.",
         )
-    standing = jobs.same(asked)
-    if standing is not None and standing.status in UNDER_WAY:
-        return standing
-    if standing is not None and _holds(places, standing):
-        return standing if standing.status == "done" else jobs.retry(standing.id, asker.who)
-    target = placed(places, asked.destination)
-    paths = source_files(located(places, asked.source), target)
-    folder = target.parent
-    if not folder.is_dir() and not destination.startswith(KEPT):
-        raise InvalidInput(
-            f"There is no folder {folder}.", field="destination", expected="a folder that exists", todo="Make it first."
-        )
-    if target.is_dir():
-        raise InvalidInput(
-            f"{asked.destination} is a folder.", field="destination", expected="a file", todo="Name one in it."
-        )
-    if target.resolve() in [path.resolve() for path in paths]:
-        raise InvalidInput(
-            "The source is its own destination.", field="destination", expected="another file", todo="Name one."
-        )
-    for path in (target, rejects_path(target)):
-        if path.exists() and not options.overwrite:
-            raise exists(str(path))
-    return jobs.add(asked, asker.who, asker.most)
 
 
-def _holds(places: Places, job: Job) -> bool:
+def _found(places: Places, source: str, options: Options, target: Target, variables: Mapping[str, str]) -> list[Found]:
+    return find(located(places, source), options, target.own, variables)
+
+
+def _holds(places: Places, job: Job, target: Target, variables: Mapping[str, str]) -> bool:
     """Whether a job that ended still stands for its source, and its result, if it has one, is there."""
-    folder = places.jobs / job.id
     try:
-        plan = read_plan(places.objects.need(folder / "plan"))
-        paths = source_files(located(places, job.source), placed(places, job.destination))
-        alike = plan is not None and [(str(p), *stamp(p)) for p in paths] == [one.origin for one in plan.inputs]
+        plan = read_plan(places.objects.need(places.jobs / job.id / "plan"))
+        found = _found(places, job.source, job.options, target, variables)
+        alike = plan is not None and [one.origin for one in found] == [one.origin for one in plan.inputs]
+        return alike and (job.status != "done" or target.holds(job.id))
     except HeadraceError:
         return False
-    if job.status != "done":
-        return alike
-    result = placed(places, job.result)
-    return alike and is_ours(places.objects.latest(note_path(places, job.id, "result")), result)

@@ -9,7 +9,7 @@ from headrace.batch.dialect import Dialect, Wanted
 from headrace.kernel.records import Record
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
-Format = Literal["csv", "jsonl", "parquet", "arrow", "excel"]
+Format = Literal["csv", "jsonl", "parquet", "arrow", "excel", "table"]
 UNDER_WAY: tuple[Status, ...] = ("queued", "running")
 CHUNK = 16 << 20
 
@@ -22,6 +22,9 @@ class Options(Record, frozen=True, kw_only=True, omit_defaults=True):
     a share such as ``1%``; empty for any. `rename` gives columns of the source the names that they have in the schema.
     `tell` names who is told when the job ends, by mail or webhook. `chunk` and `threads` decide how fast it is done and
     in how much memory, nothing else. `escape`: whether texts that a spreadsheet would take for a formula are disarmed.
+    `sql` is the query of a source that is a database; `append` adds to a table that is there; `after` takes the rows of
+    a table or query whose column is above a value. `capture`: whether predictions go to the predictions table as those
+    of requests do.
     `within` names the folders in which every file of the source must lie, whatever links lead there; None for anywhere.
     """
 
@@ -36,6 +39,10 @@ class Options(Record, frozen=True, kw_only=True, omit_defaults=True):
     escape: bool = True
     overwrite: bool = False
     priority: int = 0
+    sql: str = ""
+    append: bool = False
+    after: tuple[str, Any] | None = None
+    capture: bool = True
 
 
 class Asked(Record, frozen=True, kw_only=True):
@@ -55,9 +62,9 @@ class Input(Record, frozen=True, kw_only=True):
     `blocks` holds where each block begins, and the number of its first line (from 1, of a text) or row (from 0, of a
     table); offsets of a text are bytes, of a table rows. `base` is what is added to the number of a line (or of a
     row, from 1) to get the row's number within the source, from 0. `stamp` is the size and the moment of the last
-    change, and `digest` that of the content; `origin` is the path and the stamp of the file that people put there,
-    where that had to be written down anew; `inside` says that `path` is one of the workspace's own files, relative to
-    it.
+    change, and `digest` that of the content; `origin` is where it was found and what it was known by there, which is
+    not `path` where it had to be fetched or written down anew; `inside` says that `path` is one of the workspace's own
+    files, relative to it. `partition` holds columns that stand in the names of its folders.
     """
 
     name: str
@@ -69,6 +76,7 @@ class Input(Record, frozen=True, kw_only=True):
     stamp: tuple[int, int]
     inside: bool = False
     digest: str
+    partition: dict[str, str | None] = {}
     base: int
     blocks: tuple[tuple[int, int], ...]
     end: int

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,9 +21,12 @@ import polars as pl
 
 from headrace.batch.job import Asked, Chunk, Input, Plan
 from headrace.batch.lines import NEWLINE, marks, record_ends
-from headrace.batch.sources import TEXTS, Opened, lies_within, open_file, scan
+from headrace.batch.origins.files import lies_within
+from headrace.batch.origins.found import Found
+from headrace.batch.sources import TEXTS, Opened, open_file, scan
+from headrace.batch.stamps import changed, stamp
 from headrace.kernel.digests import canonical
-from headrace.kernel.errors import Conflict, InvalidInput, Refused, StorageUnavailable
+from headrace.kernel.errors import InvalidInput, Refused, StorageUnavailable
 from headrace.kernel.schema import Schema
 
 BLOCK = 4 << 20
@@ -36,45 +40,36 @@ KINDS = {"datetime": "string"}
 Told = Callable[[str, float], None]
 
 
-def make_plan(asked: Asked, paths: list[Path], source: str, schema: Schema, folder: Path, told: Told) -> Plan:
+def make_plan(asked: Asked, found: list[Found], schema: Schema, folder: Path, told: Told) -> Plan:
     """The plan of a job; every byte of its source is read once.
 
     Args:
-        paths: the files of the source.
-        source: where it lies.
+        found: the files of the source.
         schema: of the version's requests.
-        folder: for what must be unpacked: ``jobs/ID/taken`` of a workspace.
+        folder: for what must be fetched or unpacked: ``jobs/ID/taken`` of a workspace.
         told: is told what is done, and which share of it.
 
     Raises:
         InvalidInput: the source cannot be scored.
     """
-    _need_within(paths, asked.options.within if source == asked.source else None)
-    total = sum(path.stat().st_size for path in paths) or 1
+    paths = [_here(one, place, folder, len(found), told) for place, one in enumerate(found)]
+    sizes = [path.stat().st_size for path in paths]
+    total, done = sum(sizes) or 1, 0
     inputs: list[Input] = []
-    kinds: dict[str, str] = {}
-    types: list[dict[str, str]] = []
-    base, size = 0, 0
-    for path in paths:
-        name = _name(path, source)
-        opened = renamed(open_file(path, name, asked.options.text, folder), asked.options.rename)
-        done = size / total
+    opens: list[Opened] = []
+    base = 0
+    for one, path, size in zip(found, paths, sizes, strict=True):
+        opened = renamed(open_file(path, one.name, asked.options.text, folder), asked.options.rename)
 
-        def told_here(share: float, done: float = done, part: float = path.stat().st_size / total) -> None:
-            told("reading", done + share * part)
+        def told_here(share: float, done: int = done, size: int = size) -> None:
+            told("reading", (done + share * size) / total)
 
-        one, rows = _input(opened, base, folder.parents[2], told_here)
-        inputs.append(one)
-        types.append(opened.types)
-        kinds = {**opened.kinds, **{n: k if opened.kinds.get(n, k) == k else "json" for n, k in kinds.items()}}
+        its, rows = _input(opened, one, base, folder.parents[2], told_here)
+        inputs.append(its)
+        opens.append(opened)
         base += rows
-        size += path.stat().st_size
-    known = {column.name: KINDS.get(column.type, column.type) for column in schema.asked}
-    kinds = {name: known.get(name, "number" if kind == "integer" else kind) for name, kind in kinds.items()}
-    _need_alike(inputs, [{n: k for n, k in its.items() if n not in known} for its in types])
-    columns = next((one.columns for one in inputs if one.columns), ())
-    keys = tuple(column.name for column in schema.having("key"))
-    keep = tuple(dict.fromkeys(_kept(asked.options.keep, tuple(kinds) or columns, keys)))
+        done += size
+    kinds, keep = _columns(asked, inputs, opens, schema)
     return Plan(
         id=_id(asked, inputs),
         inputs=tuple(inputs),
@@ -82,19 +77,55 @@ def make_plan(asked: Asked, paths: list[Path], source: str, schema: Schema, fold
         kinds=kinds,
         rename=asked.options.rename,
         rows=base,
-        size=size,
+        size=done,
     )
 
 
-def _need_within(paths: list[Path], within: tuple[str, ...] | None) -> None:
+def _here(one: Found, place: int, folder: Path, count: int, told: Told) -> Path:
+    """Where a file lies on this machine; one that lies elsewhere is fetched, unless it was before a crash."""
+    if one.fetch is None:
+        return one.path
+    path = folder / f"{place:04d}-{zlib.crc32(repr(one.origin[1:]).encode()):08x}-{one.path.name}"
+    if not path.exists():
+        told("fetching", place / count)
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.fetching")
+        one.fetch(draft)
+        draft.rename(path)
+    return path
+
+
+def _columns(
+    asked: Asked, inputs: list[Input], opens: list[Opened], schema: Schema
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The types that columns have in lines of JSON, and the names of those that are kept.
+
+    Raises:
+        InvalidInput: the files do not fit together, or there is no column of a name.
+    """
+    kinds: dict[str, str] = {}
+    for opened in opens:
+        kinds = {**opened.kinds, **{n: k if opened.kinds.get(n, k) == k else "json" for n, k in kinds.items()}}
+    known = {column.name: KINDS.get(column.type, column.type) for column in schema.asked}
+    partition = {name: "string" for one in inputs for name in one.partition}
+    if kinds:
+        kinds = {**kinds, **partition}
+    kinds = {name: known.get(name, "number" if kind == "integer" else kind) for name, kind in kinds.items()}
+    _need_alike(inputs, [{n: k for n, k in opened.types.items() if n not in known} for opened in opens])
+    columns = (*next((one.columns for one in inputs if one.columns), ()), *partition)
+    keys = tuple(column.name for column in schema.having("key"))
+    return kinds, tuple(dict.fromkeys(_kept(asked.options.keep, tuple(kinds) or columns, keys)))
+
+
+def need_within(found: list[Found], within: tuple[str, ...] | None) -> None:
     """See that every file lies where the caller may read.
 
     Raises:
         Refused: one lies elsewhere.
     """
-    for path in paths if within is not None else ():
-        if not lies_within(path, map(Path, within or ())):
-            raise Refused(f"{path} leads out of the folders of jobs.", todo="Take the link away.")
+    for one in found if within is not None else ():
+        if one.fetch is None and not lies_within(one.path, map(Path, within or ())):
+            raise Refused(f"{one.path} leads out of the folders of jobs.", todo="Take the link away.")
 
 
 def renamed(opened: Opened, names: dict[str, str]) -> Opened:
@@ -132,27 +163,6 @@ def chunks_of(plan: Plan, size: int) -> list[Chunk]:
     return found
 
 
-def stamp(path: Path) -> tuple[int, int]:
-    """What changes when a file does: its size, and the moment of its last change in ns.
-
-    Raises:
-        Conflict: it is gone.
-    """
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise Conflict(
-            f"The source {path} is gone: {error.strerror}.",
-            todo="Put it back and retry the job: what was scored is kept.",
-        ) from error
-    return found.st_size, found.st_mtime_ns
-
-
-def _name(path: Path, source: str) -> str:
-    root = Path(source)
-    return path.relative_to(root).as_posix() if root.is_dir() else path.name
-
-
 def _kept(keep: str, columns: tuple[str, ...], keys: tuple[str, ...]) -> tuple[str, ...]:
     """The columns of the result that come from the source."""
     if keep == "all":
@@ -179,7 +189,8 @@ def _need_alike(inputs: list[Input], types: list[dict[str, str]]) -> None:
     """
     first = inputs[0]
     for one, its in zip(inputs[1:], types[1:], strict=True):
-        other = set(one.columns) ^ set(first.columns) if one.format != "jsonl" else set()
+        names, others = {*one.columns, *one.partition}, {*first.columns, *first.partition}
+        other = names ^ others if one.format != "jsonl" else set()
         typed = next((name for name, kind in its.items() if types[0].get(name, kind) != kind), "")
         what = (
             f"{one.name} is {one.format} and {first.name} is {first.format}"
@@ -206,29 +217,31 @@ def _id(asked: Asked, inputs: list[Input]) -> str:
     known.update(canonical(asked.options.rename))
     for one in inputs:
         known.update(one.digest.encode() + canonical(one.dialect) + b"\n")
+        if one.partition:
+            known.update(canonical(one.partition))
     bits = bytearray(known.digest()[:16])
     bits[6] = bits[6] & 0x0F | 0x80
     bits[8] = bits[8] & 0x3F | 0x80
     return str(uuid.UUID(bytes=bytes(bits)))
 
 
-def _input(opened: Opened, base: int, root: Path, told: Callable[[float], None]) -> tuple[Input, int]:
+def _input(opened: Opened, one: Found, base: int, root: Path, told: Callable[[float], None]) -> tuple[Input, int]:
     """One file, divided, and how many rows it has as far as its lines tell."""
     inside = opened.path.is_relative_to(root)
-    before = stamp(opened.origin)
     digesting = Digesting()
     if opened.format in TEXTS:
         blocks, end, rows = _divide_text(opened, digesting, told)
     else:
         blocks, end, rows = _divide_table(opened, digesting, told)
     digest = digesting.result()
-    if stamp(opened.origin) != before:
+    if one.fetch is None and stamp(one.path) != one.origin[1:]:
         raise changed(opened.name)
     divided = Input(
         name=opened.name,
         path=str(opened.path.relative_to(root) if inside else opened.path.resolve()),
         inside=inside,
-        origin=(str(opened.origin), *before),
+        origin=one.origin,
+        partition={name: value for name, value in one.partition.items() if name not in opened.columns},
         format=opened.format,
         columns=opened.columns,
         dialect=opened.dialect,
@@ -239,15 +252,6 @@ def _input(opened: Opened, base: int, root: Path, told: Callable[[float], None])
         end=end,
     )
     return divided, rows
-
-
-def changed(name: str) -> Conflict:
-    """The source is another one than it was."""
-    return Conflict(
-        f"The source {name} changed while it was read.",
-        expected="a file that stays as it is until the job is done",
-        todo="Score it again when it is whole; nothing was written to the destination.",
-    )
 
 
 class Digesting:

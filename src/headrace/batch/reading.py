@@ -18,8 +18,8 @@ from headrace.batch.dialect import Dialect
 from headrace.batch.isolating import isolated
 from headrace.batch.job import Input, Plan
 from headrace.batch.lines import NEWLINE, Marks, delimiters, marks, record_ends
-from headrace.batch.planning import changed, stamp
 from headrace.batch.sources import scan
+from headrace.batch.stamps import changed, stamp
 from headrace.data.frames import columns_of, storable
 from headrace.data.validation import Broken, check, infinite
 from headrace.kernel.errors import HeadraceError, InvalidInput, SchemaViolation
@@ -36,6 +36,7 @@ KEPT_TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float),
     "string": (str,),
 }
+JSON_TYPES = {"integer": int, "number": float}
 KEPT_DTYPES: dict[str, Any] = {**TYPED, "boolean": pl.Boolean, "string": pl.String}
 
 
@@ -140,6 +141,7 @@ class Reader:
 
     def _checked(self, it: Input, frame: pl.DataFrame, lines: np.ndarray, record: Any, rejects: list[Reject]) -> Rows:
         """The rows of a frame that keep the schema."""
+        frame = frame.with_columns([pl.lit(value, pl.String).alias(name) for name, value in it.partition.items()])
         typed, broken = check(frame, self._schema)
         broken = [*broken, *infinite(typed, self._schema)]
         source = typed.columns if self._typed else ()
@@ -158,7 +160,7 @@ class Reader:
         """The rows of a block of JSON Lines, typed as a request of that JSON would be."""
         rejects: list[Reject] = []
         rows: list[tuple[int, bytes, dict[str, Any]]] = []
-        rename = self._plan.rename
+        rename, partition = self._plan.rename, self._partition(it)
         for number, record in enumerate(text.split(b"\n"), line):
             if not record.strip():
                 continue
@@ -166,7 +168,8 @@ class Reader:
                 row = msgspec.json.decode(record)
                 if not isinstance(row, dict):
                     raise msgspec.DecodeError(f"it is {_kind(row)}")
-                rows.append((number, record, {rename.get(n, n): value for n, value in row.items()} if rename else row))
+                row = {rename.get(n, n): value for n, value in row.items()} if rename else row
+                rows.append((number, record, {**partition, **row} if partition else row))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 rejects.append(Reject(it.name, number, "", f"the line is no JSON object: {error}", _shown(record)))
         good, bad = isolated(len(rows), lambda part: self._typed_rows([row for *_, row in rows[part]]))
@@ -182,6 +185,19 @@ class Reader:
         }
         numbers = np.array([number for number, *_ in left], dtype=np.int64)
         return Rows(columns, kept, numbers, lambda row: _shown(left[row][1]), rejects)
+
+    def _partition(self, it: Input) -> dict[str, Any]:
+        """The columns that stand in the names of folders, typed as JSON has them.
+
+        Raises:
+            InvalidInput: a folder's name is not of its column's type.
+        """
+        texts = {name: value for name, value in it.partition.items() if value is not None}
+        kinds: dict[str, Any] = {c.name: JSON_TYPES[c.type] for c in self._schema.asked if c.type in JSON_TYPES}
+        try:
+            return {name: kinds.get(name, str)(value) for name, value in texts.items()}
+        except ValueError as error:
+            raise InvalidInput(f"{it.name}: {error}.", field="source", todo="Correct the folder's name.") from error
 
     def _typed_rows(self, rows: list[dict[str, Any]]) -> tuple[Columns, pl.DataFrame]:
         return self._decoder.convert(rows).columns, self._kept(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,16 +16,16 @@ from headrace.batch.engines.engine import Engine
 from headrace.batch.engines.local import LocalEngine
 from headrace.batch.job import Asked, Chunk, Counts, Job, Plan
 from headrace.batch.jobs import Jobs
+from headrace.batch.origins.finding import find
 from headrace.batch.parts import Mark, Parts
-from headrace.batch.placing import KEPT, exists, identity_of, is_ours, note_path, place, placed, rejects_path
-from headrace.batch.planning import chunks_of, localised, make_plan, read_plan, threads_of, write_plan
+from headrace.batch.planning import chunks_of, localised, make_plan, need_within, read_plan, threads_of, write_plan
 from headrace.batch.scoring import Scoring
-from headrace.batch.sources import source_files
-from headrace.batch.uploads import located
-from headrace.batch.writing import Shape, assemble, read_first, result_format, shape_of, write_rejects
+from headrace.batch.targets.choosing import target_of
+from headrace.batch.targets.target import Target
+from headrace.batch.uploads import PREFIX, located
+from headrace.batch.writing import Shape, read_first, shape_of
 from headrace.compiler.golden import stored_golden
 from headrace.kernel.errors import Fault, FellShort, HeadraceError, InvalidInput, NotTrusted
-from headrace.kernel.identifiers import new_id
 from headrace.kernel.objects import Objects
 from headrace.kernel.places import Places
 from headrace.kernel.ports import Scorer
@@ -62,8 +62,16 @@ class Under(NamedTuple):
 class Runner:
     """Works at the jobs of a workspace."""
 
-    def __init__(self, places: Places, jobs: Jobs, versions: Versions, ended: Callable[[Job], None]) -> None:
+    def __init__(
+        self,
+        places: Places,
+        jobs: Jobs,
+        versions: Versions,
+        ended: Callable[[Job], None],
+        variables: Mapping[str, str],
+    ) -> None:
         self._places = places
+        self._variables = variables
         self._ended = ended
         self._objects: Objects = places.objects
         self._jobs = jobs
@@ -99,8 +107,15 @@ class Runner:
 
     def _rejects_there(self, job: str) -> str:
         """Where the rejected rows of a job that failed lie, if they were written."""
-        rejects = rejects_path(self._destination(self._jobs.asked(job)))
-        return str(rejects) if is_ours(self._objects.latest(note_path(self._places, job, "rejects")), rejects) else ""
+        try:
+            return self.target(job).rejects_there(job)
+        except HeadraceError:
+            return ""
+
+    def target(self, job: str) -> Target:
+        """Where the answers of a job go."""
+        asked = self._jobs.asked(job)
+        return target_of(self._places, asked.destination, asked.options, self._variables)
 
     def _beat(self, job: str, over: threading.Event) -> None:
         """Say that somebody works at a job, however long a chunk or a file takes."""
@@ -120,22 +135,15 @@ class Runner:
         version = self._versions.get(f"{asked.model}@{asked.version}")
         shape = self._shape(asked, plan, version)
         if done:
-            return read_first(self._objects.need(placed(self._places, done)), shape, rows, True)
+            return self.target(job).first(job, shape, rows)
         parts = Parts(self._objects, self._places.jobs / job / "parts")
         chunks = chunks_of(plan, asked.options.chunk)[:1]
         there = [chunk for chunk in chunks if (mark := parts.mark(chunk)) is not None and mark.counts.scored]
         return read_first(parts.answers(there[0]), shape, rows, False) if there else pl.DataFrame()
 
-    def _kept(self, path: str) -> bool:
-        """Whether a result lies in the workspace, because it was given no other place."""
-        return path.startswith(KEPT)
-
     def _shape(self, asked: Asked, plan: Plan, version: Version) -> Shape:
-        form, bundle = result_format(asked.destination), self._versions.folder(version)
-        return shape_of(form, plan.keep, bundle, asked.options.escape)
-
-    def _destination(self, asked: Asked) -> Path:
-        return placed(self._places, asked.destination)
+        form = target_of(self._places, asked.destination, asked.options, self._variables).form
+        return shape_of(form, plan.keep, self._versions.folder(version), asked.options.escape)
 
     def _worked(self, job: str, watching: Watching, over: Callable[[], bool]) -> Job:
         asked = self._jobs.asked(job)
@@ -154,9 +162,11 @@ class Runner:
         plan = read_plan(self._objects.need(path))
         if plan is not None:
             return self._here(plan)
-        source = located(self._places, asked.source)
-        paths = source_files(source, self._destination(asked))
-        plan = make_plan(asked, paths, source, version.schema, folder / "taken", self._telling(job, watching))
+        own = self.target(job).own
+        found = find(located(self._places, asked.source), asked.options, own, self._variables)
+        if not asked.source.startswith(PREFIX):
+            need_within(found, asked.options.within)
+        plan = make_plan(asked, found, version.schema, folder / "taken", self._telling(job, watching))
         if (folder / "taken").exists():
             self._objects.share(folder / "taken")
         self._objects.put(path, write_plan(plan))
@@ -249,8 +259,7 @@ class Runner:
         if most is not None and total.rejected > most:
             raise _too_many(total, under.asked.options.rejects, rejects)
         paths = [under.parts.answers(chunk) for chunk in under.chunks if counts[chunk.number].scored]
-        destination = self._destination(under.asked)
-        self._deliver(under, "result", destination, lambda draft: assemble(paths, under.shape, draft))
+        self.target(under.job).deliver(under.job, paths, under.shape, lambda: self._note(under.job))
         facts = {"scored": total.scored, "rejected": total.rejected, "chunks_done": len(counts)}
         ended = self._jobs.end(under.job, "done", result=under.asked.destination, rejects=rejects, **facts)
         for name in ("parts", "taken"):
@@ -271,35 +280,9 @@ class Runner:
 
     def _write_rejects(self, under: Under) -> str:
         """Write the rejected rows beside the result; gives where."""
-        destination = rejects_path(self._destination(under.asked))
         marks = (under.parts.mark(chunk) for chunk in under.chunks)
         rejects = (mark.rejects for mark in marks if mark)
-        self._deliver(under, "rejects", destination, lambda draft: write_rejects(rejects, draft))
-        return "the job's rejects" if self._kept(under.asked.destination) else str(destination)
-
-    def _deliver(self, under: Under, what: str, destination: Path, write: Callable[[Path], None]) -> None:
-        """Write a file, and move it to its place when it is whole; one that was moved before a crash stays.
-
-        Raises:
-            Conflict: something else stands there.
-        """
-        note = note_path(self._places, under.job, what)
-        if is_ours(self._objects.latest(note), destination):
-            return
-        if destination.exists() and not under.asked.options.overwrite:
-            raise exists(str(destination))
-        if self._kept(under.asked.destination):
-            destination.parent.mkdir(parents=True, exist_ok=True)
-        draft = destination.with_name(f".{new_id()}.draft")
-        try:
-            write(draft)
-            self._note(under.job)  # it is still ours
-            self._objects.put(note, identity_of(draft))
-            place(draft, destination, overwrite=under.asked.options.overwrite)
-        finally:
-            draft.unlink(missing_ok=True)
-        if self._kept(under.asked.destination):
-            self._objects.share(destination)
+        return self.target(under.job).deliver_rejects(under.job, rejects, lambda: self._note(under.job))
 
 
 def _weight(job: Job) -> float:

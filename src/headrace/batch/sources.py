@@ -1,4 +1,4 @@
-"""What a source is made of: files by path, folder or glob, each opened as what its name says.
+"""A file of a source, opened as what its name says.
 
 A file that cannot be read from any place in it (compressed, or a text in another encoding than UTF-8) is first written
 down as one that can.
@@ -10,8 +10,7 @@ import gzip
 import importlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -23,7 +22,6 @@ from headrace.batch.dialect import SAMPLE, Dialect, Wanted, decoded, find_dialec
 from headrace.batch.excel import to_parquet
 from headrace.batch.job import Format
 from headrace.batch.lines import marks, record_ends
-from headrace.batch.placing import rejects_path
 from headrace.kernel.errors import InvalidInput, MissingExtra, StorageUnavailable
 
 FORMATS: dict[str, Format] = {
@@ -53,7 +51,6 @@ class Opened(NamedTuple):
     """
 
     name: str
-    origin: Path
     path: Path
     format: Format
     dialect: Dialect
@@ -62,72 +59,6 @@ class Opened(NamedTuple):
     columns: tuple[str, ...]
     kinds: dict[str, str] = {}
     types: dict[str, str] = {}
-
-
-def find_files(source: str) -> list[Path]:
-    """The files of a source in the order of their names: a path, a folder with all below it, or a glob.
-
-    Raises:
-        InvalidInput: there is none, or one whose ending is unknown.
-    """
-    path = Path(source)
-    if path.is_dir():
-        found = [one for one in path.rglob("*") if one.is_file() and not _hidden(one.relative_to(path)) and _known(one)]
-    elif path.exists():
-        found = [path]
-    else:
-        anchor = Path(path.anchor) if path.is_absolute() else Path()
-        with suppress(ValueError, NotImplementedError, OSError):
-            found = [one for one in anchor.glob(str(path.relative_to(path.anchor))) if one.is_file()]
-            if found:
-                return sorted(found)
-        raise InvalidInput(
-            f"There is nothing at {source!r}.",
-            field="source",
-            expected="a file, a folder with files, or a glob that finds some",
-            todo="Correct the source.",
-        )
-    for one in found:
-        format_of(one)
-    if not found:
-        raise _no_files(source)
-    return sorted(found)
-
-
-def _no_files(source: str) -> InvalidInput:
-    return InvalidInput(
-        f"The folder {source!r} holds no file that can be scored.",
-        field="source",
-        expected=f"files that end in {', '.join(FORMATS)}",
-        todo="Correct the source.",
-    )
-
-
-def source_files(source: str, destination: Path) -> list[Path]:
-    """The files of a source without what a job itself writes beside them.
-
-    Raises:
-        InvalidInput: there is none, or one whose ending is unknown.
-    """
-    ours = [destination, rejects_path(destination)] if Path(source).is_dir() else []
-    found = [path for path in find_files(source) if path not in ours]
-    if not found:
-        raise _no_files(source)
-    return found
-
-
-def lies_within(path: Path, folders: Iterable[Path]) -> bool:
-    """Whether a path leads into one of these folders, whatever links are on the way."""
-    real = path.resolve()
-    return any(real.is_relative_to(folder) for folder in folders)
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts)
-
-
-def _known(path: Path) -> bool:
-    return ending(path)[0] in FORMATS
 
 
 def ending(path: Path) -> tuple[str, str]:
@@ -176,10 +107,10 @@ def open_file(path: Path, name: str, wanted: Wanted, folder: Path) -> Opened:
     if kind == "excel":
         plain = _from_excel(path, folder, name)
         types = _types_of_table(plain, "parquet", name)
-        return Opened(name, path, plain, "parquet", Dialect(), 0, 0, tuple(types), types=types)
+        return Opened(name, plain, "parquet", Dialect(), 0, 0, tuple(types), types=types)
     if kind not in TEXTS:
         types = _types_of_table(path, kind, name)
-        return Opened(name, path, path, kind, Dialect(), 0, 0, tuple(types), types=types)
+        return Opened(name, path, kind, Dialect(), 0, 0, tuple(types), types=types)
     with _stream(path, packed, name) as stream:
         begins = _read(stream, SAMPLE, name)
     dialect, mark = find_dialect(begins, wanted, name)
@@ -189,9 +120,9 @@ def open_file(path: Path, name: str, wanted: Wanted, folder: Path) -> Opened:
         path_read = _unpacked(path, packed, folder, name) if packed else path
     if kind == "jsonl":
         kinds = kinds_of_lines(_begins(path_read)[mark:])
-        return Opened(name, path, path_read, kind, dialect, mark, 1, tuple(kinds), kinds)
+        return Opened(name, path_read, kind, dialect, mark, 1, tuple(kinds), kinds)
     columns, start, line = _header(_begins(path_read)[mark:], dialect, mark, name)
-    return Opened(name, path, path_read, kind, dialect, start, line, columns)
+    return Opened(name, path_read, kind, dialect, start, line, columns)
 
 
 def _from_excel(path: Path, folder: Path, name: str) -> Path:
@@ -255,11 +186,15 @@ def _place(folder: Path, name: str) -> Path:
     return folder / f"{len(list(folder.glob('*.taken'))):04d}-{Path(name).name}.taken"
 
 
-def _written(pieces: Iterator[bytes], folder: Path, name: str, most: int | None = None) -> Path:
-    """A file of these pieces, of `most` bytes, in `folder`; it is there whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    place = _place(folder, name)
-    draft = place.with_suffix(".draft")
+def write_pieces(pieces: Iterator[bytes], place: Path, name: str, most: int | None) -> None:
+    """Write a file of these pieces, of `most` bytes at most; it is there whole or not at all.
+
+    Raises:
+        InvalidInput: it is larger.
+        StorageUnavailable: there is no room.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = place.with_name(f"{place.name}.draft")
     try:
         with draft.open("wb") as file:
             for piece in pieces:
@@ -276,9 +211,14 @@ def _written(pieces: Iterator[bytes], folder: Path, name: str, most: int | None 
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise StorageUnavailable(
-            f"{name} could not be unpacked to {folder}: {error.strerror or error}.",
+            f"{name} could not be written to {place.parent}: {error.strerror or error}.",
             todo="See that the disk has room for the whole file, unpacked.",
         ) from error
+
+
+def _written(pieces: Iterator[bytes], folder: Path, name: str, most: int | None = None) -> Path:
+    place = _place(folder, name)
+    write_pieces(pieces, place, name, most)
     return place
 
 

@@ -22,7 +22,7 @@ from headrace.kernel.errors import InvalidInput, StorageUnavailable
 from headrace.kernel.records import Record
 from headrace.runtimes.bundle import GOLDEN_OUTPUTS
 
-VERSION, ID = "version", "prediction_id"
+VERSION, ID, JOB = "version", "prediction_id", "job"
 ROW_GROUP = 1 << 17
 FORMULAS = r"^[=+\-@\t\r]"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -33,7 +33,7 @@ RESULTS: dict[str, Format] = {
     ".parquet": "parquet",
     ".xlsx": "excel",
 }
-TABLES: tuple[Format, ...] = ("parquet", "excel")
+TABLES: tuple[Format, ...] = ("parquet", "excel", "table")
 """Results in which a value has its type, and whose parts are Arrow files."""
 SHEET_COLUMNS, CELL_CHARACTERS = 16_384, 32_767
 SHEET_ROWS = 1_048_575
@@ -119,10 +119,11 @@ class Shape(Record, frozen=True, kw_only=True):
     @property
     def renamed(self) -> dict[str, str]:
         """The new names of kept columns that have the name of one of ours."""
-        taken = {*self.answers, VERSION, ID, *self.keep}
+        ours = {*self.answers, VERSION, ID, *([JOB] if self.form == "table" else [])}
+        taken = {*ours, *self.keep}
         renamed: dict[str, str] = {}
         for name in self.keep:
-            if name in self.answers or name in (VERSION, ID):
+            if name in ours:
                 free = f"{name}_in"
                 while free in taken:
                     free = f"{free}2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,11 @@ from headrace.batch.asking import Asker, ask
 from headrace.batch.dialect import Wanted
 from headrace.batch.job import UNDER_WAY, Job, Options
 from headrace.batch.matching import Matched, match
-from headrace.batch.placing import KEPT, is_ours, note_path, placed, rejects_path
+from headrace.batch.origins.files import find_files, lies_within
+from headrace.batch.origins.finding import is_file
+from headrace.batch.placing import KEPT
 from headrace.batch.running import Watching
-from headrace.batch.sources import columns_of_file, find_files, lies_within
+from headrace.batch.sources import columns_of_file
 from headrace.batch.uploads import PREFIX, Uploads, located
 from headrace.kernel.errors import InvalidInput, NotFound, Refused
 from headrace.kernel.identifiers import new_id
@@ -59,7 +62,7 @@ class Scoring(Callers):
         asked = Options(**options) if text is None else Options(text=text, **options)
         for receiver in asked.tell:
             one_receiver(receiver)
-        asker = Asker(settings.who())
+        asker = Asker(settings.who(), variables=os.environ)
         job = ask(self.places, self.job_store, version, str(source), str(destination), asked, asker)
         return self.work_at(job.id, progress) if wait else job
 
@@ -94,7 +97,7 @@ class Scoring(Callers):
         else:
             name = f"{Path(source).name.split('.')[0] or 'rows'}.{version.name}.{form}"
             destination = f"{KEPT}{new_id()}/{name}"
-        asker = Asker(settings.who(), int(settings.read(settings.JOBS_EACH)))
+        asker = Asker(settings.who(), int(settings.read(settings.JOBS_EACH)), os.environ)
         return ask(self.places, self.job_store, version, source, destination, options, asker)
 
     def _need_allowed(self, path: str) -> None:
@@ -103,7 +106,10 @@ class Scoring(Callers):
         Raises:
             Refused: it lies elsewhere.
         """
-        if not Path(path).is_absolute() or not lies_within(Path(path), _folders()):
+        allowed = settings.read(settings.JOB_FOLDERS)
+        here = is_file(path)
+        wrong = here and (not Path(path).is_absolute() or not lies_within(Path(path), _folders()))
+        if wrong or (not here and (".." in path or not _listed(path, allowed))):
             raise Refused(
                 f"Jobs of callers may not use {path!r}.",
                 expected="a file that was sent (POST /api/uploads), or a path in a folder of HEADRACE_JOB_FOLDERS",
@@ -131,16 +137,11 @@ class Scoring(Callers):
             NotFound: there is none.
         """
         found = self.job_store.get(job)
-        target = placed(self.places, found.destination)
-        here = target if which == "result" else rejects_path(target)
         there = found.result if which == "result" else found.rejects
-        kept = found.destination.startswith(KEPT)
-        if there and kept:
-            self.places.objects.need(here)
-        note = self.places.objects.latest(note_path(self.places, found.id, which))
-        if not there or not here.exists() or not (kept or is_ours(note, here)):
+        here = self.runner.target(found.id).file(found.id, which) if there else None
+        if here is None:
             raise NotFound(
-                f"Job {found.id} is {found.status}, and its {which} is not there.",
+                f"Job {found.id} is {found.status}, and its {which} is not there as a file.",
                 todo="Wait for it, or see its error; a file that was moved or changed is not given.",
             )
         return here
@@ -189,8 +190,9 @@ def _unwatched(_job: Job, _what: str, _share: float) -> None:
 
 def _listed(address: str, allowed: str) -> bool:
     begins = [one.strip().rstrip("/") for one in allowed.split(",") if one.strip()]
-    return any(address == one or address.startswith(f"{one}/") for one in begins)
+    return any(address == one or address.startswith((f"{one}/", f"{one}#")) for one in begins)
 
 
 def _folders() -> list[Path]:
-    return [Path(one.strip()).resolve() for one in settings.read(settings.JOB_FOLDERS).split(",") if one.strip()]
+    named = [one.strip() for one in settings.read(settings.JOB_FOLDERS).split(",")]
+    return [Path(one).resolve() for one in named if one and is_file(one)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -88,7 +89,7 @@ class Rooms:
         self.collector = Collector(places, self.audit_log, self.snapshots, clock)
         self.leases = Leases(self.database, clock)
         self.job_store = Jobs(self.database, self.audit_log, clock)
-        self.runner = Runner(places, self.job_store, self.version_store, self._tell_of_job)
+        self.runner = Runner(places, self.job_store, self.version_store, self._tell_of_job, os.environ)
 
     def _publish_key(self) -> None:
         """Write the public half of the signing key, once what an earlier Headrace registered here is signed."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from headrace.batch.dialect import Dialect, Wanted, find_dialect
 from headrace.batch.job import Asked, Options
+from headrace.batch.origins.files import local_files
 from headrace.batch.planning import localised, make_plan
 from headrace.batch.reading import Reader
 from headrace.data.inference import infer_schema
@@ -31,7 +32,7 @@ def read(text, folder, keep="all", typed=False, **wanted):
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     options = Options(keep=keep, text=Wanted(**wanted))
     asked = Asked(model="m", version=1, bundle="", source=str(path), destination="", options=options)
-    plan = make_plan(asked, [path], asked.source, SCHEMA, folder / "ws" / "jobs" / "taken" / "taken", lambda *_: None)
+    plan = make_plan(asked, local_files(str(path)), SCHEMA, folder / "ws" / "jobs" / "taken" / "taken", lambda *_: None)
     plan = localised(plan, lambda inside: folder / "ws" / inside)
     reader = Reader(plan, SCHEMA, typed)
     rows, rejects = [], []

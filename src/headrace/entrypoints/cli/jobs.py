@@ -40,6 +40,9 @@ def size_of(text: str) -> int:
 @click.option("--no-header", is_flag=True, help="The first line of a CSV is a row; columns are column1, column2, …")
 @click.option("--raw", is_flag=True, help="Leave texts as they are that a spreadsheet would take for formulas.")
 @click.option("--overwrite", is_flag=True, help="Write over what stands at the destination.")
+@click.option("--sql", default="", metavar="QUERY", help="The rows of a source that is a database.")
+@click.option("--append", is_flag=True, help="Add to a table that is there.")
+@click.option("--no-capture", is_flag=True, help="Keep the predictions out of the predictions table.")
 @click.option("--chunk", default="16MB", show_default=True, metavar="SIZE", help="How much is scored at once.")
 @click.option("--threads", default=0, metavar="N", help="How many work; as many as there are cores by default.")
 @click.option("--priority", default=0, metavar="N", help="Turns among waiting jobs: one more is twice as many.")
@@ -49,10 +52,12 @@ def size_of(text: str) -> int:
 @click.option("--queue", is_flag=True, help="Leave it to the workers, and do not wait.")
 @verb
 def score(call: Call, model: str, source: str, destination: str, **asked: Any) -> int:
-    """Score a file, a folder or a glob, and write one file of answers.
+    """Score a file, a folder, a glob or a table, and write one file or table of answers.
 
-    CSV, JSON Lines, Parquet and Arrow; texts also packed (.gz, .zst). Rows that cannot be scored go to a file beside
-    the destination, each with its line, field and reason. Started again after a crash it goes on where it stood.
+    CSV, JSON Lines, Parquet, Arrow and Excel; texts also packed (.gz, .zst); here or at s3://, gs://, az://. Tables are
+    delta:PATH, and DATABASE#TABLE, as postgresql://HOST/DATABASE#TABLE, sqlite:///FILE#TABLE, duckdb:///FILE#TABLE or
+    env:NAME#TABLE. Rows that cannot be scored go to a file beside the destination, with line, field and reason.
+    Started again after a crash it goes on where it stood.
     """
     text = Wanted(
         delimiter=asked["delimiter"],
@@ -65,6 +70,9 @@ def score(call: Call, model: str, source: str, destination: str, **asked: Any) -
         "rejects": asked["max_rejects"],
         "escape": not asked["raw"],
         "overwrite": asked["overwrite"],
+        "sql": asked["sql"],
+        "append": asked["append"],
+        "capture": not asked["no_capture"],
         "chunk": size_of(asked["chunk"]),
         "threads": asked["threads"],
         "priority": asked["priority"],
