@@ -34,13 +34,18 @@ class Parts:
         self._objects = objects
         self._folder = folder
 
-    def put(self, chunk: Chunk, answers: bytes, counts: Counts, rejects: list[Reject]) -> None:
+    def put(self, chunk: Chunk, answers: bytes, counts: Counts, rejects: list[Reject], captured: bytes = b"") -> None:
         """Keep what a chunk gave.
+
+        Args:
+            captured: its rows for the predictions table, as an Arrow file; nothing where none are wanted.
 
         Raises:
             StorageUnavailable: there is no room; nothing of it counts.
         """
         self._objects.put(self.answers_path(chunk), answers)
+        if captured:
+            self._objects.put(self.captured_path(chunk), captured)
         mark = Mark(counts=counts, rejects=rejects, size=len(answers), checksum=zlib.crc32(answers))
         self._objects.put(self._mark_path(chunk), msgspec.msgpack.encode(mark))
 
@@ -66,6 +71,10 @@ class Parts:
     def answers_path(self, chunk: Chunk) -> Path:
         """Where the answers of a chunk lie."""
         return self._folder / f"{chunk.number:08d}.answers"
+
+    def captured_path(self, chunk: Chunk) -> Path:
+        """Where the rows of a chunk for the predictions table lie."""
+        return self._folder / f"{chunk.number:08d}.captured"
 
     def _mark_path(self, chunk: Chunk) -> Path:
         return self._folder / f"{chunk.number:08d}.mark"

@@ -36,6 +36,7 @@ KEPT_TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float),
     "string": (str,),
 }
+SEEN: dict[str, Any] = {**TYPED, "boolean": pl.Boolean, "string": pl.String, "datetime": pl.String}
 JSON_TYPES = {"integer": int, "number": float}
 KEPT_DTYPES: dict[str, Any] = {**TYPED, "boolean": pl.Boolean, "string": pl.String}
 
@@ -51,13 +52,17 @@ class Reject(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The rows of a block that keep the schema: features, kept columns, and the number of each within its file."""
+    """The rows of a block that keep the schema: features, kept columns, and the number of each within its file.
+
+    `seen` gives all that the schema asks for, typed.
+    """
 
     columns: Columns
     kept: pl.DataFrame
     numbers: np.ndarray
     records: Callable[[int], str]
     rejects: list[Reject]
+    seen: Callable[[], pl.DataFrame]
 
     @property
     def count(self) -> int:
@@ -153,8 +158,8 @@ class Reader:
         if not good.all():
             typed, kept, lines = typed.filter(good), kept.filter(good), lines[good]
             places = np.flatnonzero(good)
-            return Rows(columns_of(typed, self._schema), kept, lines, lambda row: record(int(places[row])), rejects)
-        return Rows(columns_of(typed, self._schema), kept, lines, record, rejects)
+            whole, record = record, lambda row: whole(int(places[row]))
+        return Rows(columns_of(typed, self._schema), kept, lines, record, rejects, lambda: typed)
 
     def _json_lines(self, it: Input, text: bytes, line: int) -> Rows:
         """The rows of a block of JSON Lines, typed as a request of that JSON would be."""
@@ -179,12 +184,21 @@ class Reader:
             rejects.append(Reject(it.name, number, field, reason, _shown(record)))
         left = [rows[row] for part, _ in good for row in range(part.start, part.stop)]
         kept = pl.concat([frame for _, (_, frame) in good]) if good else self._kept([])
-        columns = {
+        asked = {
             column.name: [value for _, (found, _) in good for value in found[column.name]]
-            for column in self._schema.features
+            for column in self._schema.asked
+            if all(column.name in found for _, (found, _) in good)
         }
+        columns = {column.name: asked[column.name] for column in self._schema.features}
         numbers = np.array([number for number, *_ in left], dtype=np.int64)
-        return Rows(columns, kept, numbers, lambda row: _shown(left[row][1]), rejects)
+        return Rows(columns, kept, numbers, lambda row: _shown(left[row][1]), rejects, lambda: self._frame(asked))
+
+    def _frame(self, asked: dict[str, list[Any]]) -> pl.DataFrame:
+        """Columns of lines of JSON as a frame; moments are texts in ISO 8601 there."""
+        typed = {c.name: pl.Series(c.name, asked[c.name], SEEN[c.type]) for c in self._schema.asked if c.name in asked}
+        times = [c.name for c in self._schema.having("time") if c.name in typed]
+        moments = {name: typed[name].str.to_datetime(time_unit="us", strict=False) for name in times}
+        return pl.DataFrame([*{**typed, **moments}.values()])
 
     def _partition(self, it: Input) -> dict[str, Any]:
         """The columns that stand in the names of folders, typed as JSON has them.
@@ -200,7 +214,8 @@ class Reader:
             raise InvalidInput(f"{it.name}: {error}.", field="source", todo="Correct the folder's name.") from error
 
     def _typed_rows(self, rows: list[dict[str, Any]]) -> tuple[Columns, pl.DataFrame]:
-        return self._decoder.convert(rows).columns, self._kept(rows)
+        found = self._decoder.convert(rows)
+        return {**found.columns, **found.context}, self._kept(rows)
 
     def _kept(self, rows: list[dict[str, Any]]) -> pl.DataFrame:
         """The kept columns of lines of JSON, each of the type that it has in the first of them."""

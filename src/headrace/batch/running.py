@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from polars.exceptions import PanicException
 
+from headrace.batch.capturing import Capturing, Policy
 from headrace.batch.engines.engine import Engine
 from headrace.batch.engines.local import LocalEngine
 from headrace.batch.job import Asked, Chunk, Counts, Job, Plan
@@ -20,6 +21,7 @@ from headrace.batch.origins.finding import find
 from headrace.batch.parts import Mark, Parts
 from headrace.batch.planning import chunks_of, localised, make_plan, need_within, read_plan, threads_of, write_plan
 from headrace.batch.scoring import Scoring
+from headrace.batch.sources import TEXTS
 from headrace.batch.targets.choosing import target_of
 from headrace.batch.targets.target import Target
 from headrace.batch.uploads import PREFIX, located
@@ -69,7 +71,9 @@ class Runner:
         versions: Versions,
         ended: Callable[[Job], None],
         variables: Mapping[str, str],
+        policy_of: Callable[[str], Policy],
     ) -> None:
+        self._policy_of = policy_of
         self._places = places
         self._variables = variables
         self._ended = ended
@@ -205,9 +209,9 @@ class Runner:
             return
         folder = self._versions.folder(under.version)
         scorer = self._scorer(under.version)
-        scoring = Scoring(
-            under.asked, under.plan, scorer, under.shape, under.parts, lambda: stored_golden(folder).columns
-        )
+        golden = lambda: stored_golden(folder).columns  # noqa: E731
+        capturing = self._capturing(under)
+        scoring = Scoring(under.asked, under.plan, scorer, under.shape, under.parts, golden, capturing)
         last = time.monotonic()
         scored = self._engine(under.asked).scored(left, scoring.score)
         try:
@@ -222,6 +226,15 @@ class Runner:
         finally:
             scored.close()
         self._tell(under, done, watching)
+
+    def _capturing(self, under: Under) -> Capturing | None:
+        """What makes rows for the predictions table, where they are wanted."""
+        if not under.asked.options.capture:
+            return None
+        job = self._jobs.get(under.job)
+        policy = self._policy_of(under.asked.model)
+        moment = job.started or job.created
+        return Capturing(under.asked, under.plan, under.version.schema, policy, moment, job.created_by)
 
     def _scorer(self, version: Version) -> Scorer:
         """The scorer of a version; the last few are kept from turn to turn."""
@@ -260,11 +273,25 @@ class Runner:
             raise _too_many(total, under.asked.options.rejects, rejects)
         paths = [under.parts.answers(chunk) for chunk in under.chunks if counts[chunk.number].scored]
         self.target(under.job).deliver(under.job, paths, under.shape, lambda: self._note(under.job))
+        if under.asked.options.capture:
+            self._ship(under)
         facts = {"scored": total.scored, "rejected": total.rejected, "chunks_done": len(counts)}
         ended = self._jobs.end(under.job, "done", result=under.asked.destination, rejects=rejects, **facts)
         for name in ("parts", "taken"):
             self._discard(self._places.jobs / under.job / name)
         return ended
+
+    def _ship(self, under: Under) -> None:
+        """Leave the rows for the predictions table to the worker, in their order; it takes each of them once.
+
+        Each file is named by a number that no row in it reaches, and every row after it does.
+        """
+        ends = [*(_first_row(under.plan, chunk) for chunk in under.chunks[1:]), under.plan.rows]
+        for chunk, end in zip(under.chunks, ends, strict=True):
+            path = self._objects.need(under.parts.captured_path(chunk))
+            if path.exists():
+                name = f"{under.plan.id}.{end:012d}.arrow"
+                self._objects.put(self._places.predictions_inbox / name, path.read_bytes())
 
     def _discard(self, path: Path) -> None:
         if self._objects.remote or path.exists():
@@ -283,6 +310,12 @@ class Runner:
         marks = (under.parts.mark(chunk) for chunk in under.chunks)
         rejects = (mark.rejects for mark in marks if mark)
         return self.target(under.job).deliver_rejects(under.job, rejects, lambda: self._note(under.job))
+
+
+def _first_row(plan: Plan, chunk: Chunk) -> int:
+    """The number of the first row of a chunk within the source."""
+    it = plan.inputs[chunk.input]
+    return it.blocks[chunk.first][1] + it.base + (it.format not in TEXTS)
 
 
 def _weight(job: Job) -> float:

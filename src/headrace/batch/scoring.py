@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from headrace.batch.capturing import Capturing
 from headrace.batch.isolating import isolated
 from headrace.batch.job import Asked, Chunk, Counts, Plan
 from headrace.batch.parts import Parts
@@ -27,8 +28,16 @@ class Scoring:
     """Scores the chunks of one job; safe to call from several threads."""
 
     def __init__(
-        self, asked: Asked, plan: Plan, scorer: Scorer, shape: Shape, parts: Parts, golden: Callable[[], Columns]
+        self,
+        asked: Asked,
+        plan: Plan,
+        scorer: Scorer,
+        shape: Shape,
+        parts: Parts,
+        golden: Callable[[], Columns],
+        capturing: Capturing | None,
     ) -> None:
+        self._capturing = capturing
         self._golden = golden
         self._asked = asked
         self._plan = plan
@@ -45,10 +54,11 @@ class Scoring:
         """Score a chunk and keep its part; gives its counts."""
         written = io.BytesIO()
         frames: list[pl.DataFrame] = []
+        captured: list[pl.DataFrame] = []
         rejects: list[Reject] = []
         scored = 0
         for block in range(chunk.first, chunk.last):
-            frame, refused = self._block(chunk.input, block)
+            frame, refused = self._block(chunk.input, block, captured)
             rejects += refused
             scored += frame.height
             if self._shape.form in TABLES:
@@ -58,11 +68,13 @@ class Scoring:
         if frames and scored:
             pl.concat(frames).write_ipc(written)
         counts = Counts(scored=scored, rejected=len(rejects))
-        self._parts.put(chunk, written.getvalue(), counts, sorted(rejects, key=lambda one: one.line))
+        rejects.sort(key=lambda one: one.line)
+        self._parts.put(chunk, written.getvalue(), counts, rejects, _as_file(captured))
         return counts
 
-    def _block(self, place: int, block: int) -> tuple[pl.DataFrame, list[Reject]]:
-        """The rows of a block as they stand in the result, and those that are rejected."""
+    def _block(self, place: int, block: int, captured: list[pl.DataFrame]) -> tuple[pl.DataFrame, list[Reject]]:
+        """The rows of a block as they stand in the result, and those that are rejected; those for the predictions table
+        are added to `captured`."""
         rows = self._reader.read(place, block)
         it = self._plan.inputs[place]
         good, bad = isolated(rows.count, lambda part: self._said(rows.columns, part))
@@ -75,10 +87,13 @@ class Scoring:
         frames = [answers_frame(answers, self._scorer.classes).cast(self._dtypes) for _, answers in good]
         answers = pl.concat(frames) if frames else pl.DataFrame(schema=self._dtypes)
         kept, numbers = rows.kept, rows.numbers
+        left = np.ones(rows.count, dtype=bool)
+        left[[row for row, _ in bad]] = False
         if bad:
-            left = np.ones(rows.count, dtype=bool)
-            left[[row for row, _ in bad]] = False
             kept, numbers = kept.filter(left), numbers[left]
+        if self._capturing is not None and len(numbers):
+            seen = rows.seen().filter(left) if bad else rows.seen()
+            captured.append(self._capturing.rows(seen, answers, numbers + it.base))
         return self._joined(kept, answers, numbers + it.base), rejects
 
     def _said(self, columns: Columns, part: slice) -> AnswerArrays:
@@ -105,3 +120,12 @@ class Scoring:
             pl.lit(self._asked.version, dtype=pl.Int64).alias(VERSION),
             pl.format(self._plan.id + ".{}", pl.Series(numbers)).alias(ID),
         )
+
+
+def _as_file(frames: list[pl.DataFrame]) -> bytes:
+    """Rows as an Arrow file; nothing where there are none."""
+    if not frames:
+        return b""
+    written = io.BytesIO()
+    pl.concat(frames).write_ipc(written, compression="zstd")
+    return written.getvalue()

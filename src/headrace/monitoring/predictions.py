@@ -15,6 +15,7 @@ import polars as pl
 from polars.exceptions import PanicException
 
 from headrace.data.frames import to_polars
+from headrace.data.predicted import MOMENT, PREDICTIONS
 from headrace.kernel.clock import Clock, utc_now
 from headrace.kernel.database import Database
 from headrace.kernel.digests import canonical
@@ -26,26 +27,6 @@ from headrace.monitoring.keys import HashedKeys, hashed_keys
 from headrace.serving.capture import Captured, read_segment
 from headrace.serving.segments import order, share, ship_orphans, unshipped
 
-MOMENT = pl.Datetime("us")
-PREDICTIONS = {
-    "id": pl.String,
-    "request": pl.String,
-    "row": pl.Int64,
-    "model": pl.String,
-    "version": pl.Int64,
-    "route": pl.String,
-    "generation": pl.Int64,
-    "time": MOMENT,
-    "moment": MOMENT,
-    "date": pl.String,
-    "key": pl.String,
-    "features": pl.String,
-    "prediction": pl.String,
-    "score": pl.Float64,
-    "latency": pl.Float64,
-    "error": pl.String,
-    "consumer": pl.String,
-}
 OUTCOMES = {
     "prediction_id": pl.String,
     "key": pl.String,
@@ -55,6 +36,8 @@ OUTCOMES = {
     "arrived": MOMENT,
 }
 MOST_SEGMENTS = 500
+MOST_FRAMES = 8
+"""Files of rows of batch jobs, each of a chunk, that one turn takes."""
 
 
 class Tables:
@@ -85,13 +68,16 @@ class Tables:
 
     def _ingest_predictions(self) -> pl.DataFrame:
         inbox = self._objects.gather(self._places.predictions_inbox)
-        segments = sorted(inbox.glob("*.seg"), key=order)[:MOST_SEGMENTS]
+        frames = sorted(inbox.glob("*.arrow"), key=order)[:MOST_FRAMES]
+        segments = [*sorted(inbox.glob("*.seg"), key=order)[:MOST_SEGMENTS], *frames]
         if not segments:
             return pl.DataFrame(schema=PREDICTIONS)
         table = self._handle(self._places.predictions)
         known = {scorer: table.transaction_version(scorer) if table else None for scorer, _ in map(order, segments)}
         fresh = [path for path in segments if order(path)[1] > (known[order(path)[0]] or 0)]
-        frame = _rows(record for path in fresh for record in read_segment(path))
+        records = _rows(record for path in fresh if path not in frames for record in read_segment(path))
+        rows = [_unknown(path, known[order(path)[0]] or 0) for path in fresh if path in frames]
+        frame = pl.concat([records, *rows])
         newest = dict(map(order, fresh))
         transactions = [deltalake.Transaction(scorer, number) for scorer, number in newest.items()]
         if frame.height:
@@ -151,12 +137,21 @@ class Tables:
         if not shipped.height:
             request = prediction.rsplit(".", 1)[0]
             waiting = [r for p in waiting_segments(self._places) for r in read_segment(p)]
-            shipped = _rows(r for r in waiting if r.id == request).filter(pl.col("id") == prediction)
+            rows = [_rows(r for r in waiting if r.id == request), *self._waiting_rows(prediction, request)]
+            shipped = pl.concat(rows).filter(pl.col("id") == prediction)
         shipped = hashed_keys(self._places).joined(shipped)
         keys = shipped["key"].to_list() if shipped.height else []
         by_id = (pl.col("prediction_id") == prediction) | pl.col("key").is_in([k for k in keys if k != "{}"])
         known = [self._scan(self._places.outcomes, OUTCOMES).filter(by_id).collect(), *self._waiting_outcomes(by_id)]
         return shipped, pl.concat(known, how="diagonal").unique(["prediction_id", "key", "time"], maintain_order=True)
+
+    def _waiting_rows(self, prediction: str, job: str) -> list[pl.DataFrame]:
+        """The rows of a batch job that the worker has not yet taken."""
+        found = []
+        for path in sorted(self._objects.gather(self._places.predictions_inbox).glob(f"{job}.*.arrow")):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(pl.read_ipc(path.read_bytes()).filter(pl.col("id") == prediction))
+        return found
 
     def _waiting_outcomes(self, wanted: pl.Expr) -> list[pl.DataFrame]:
         """Outcomes that the worker has not yet taken; one that it takes meanwhile is in the table by the next look."""
@@ -312,6 +307,11 @@ def erase_history(objects: Objects, path: Path) -> None:
     for file in objects.children(path / "_delta_log"):
         if file.name[:20].isdigit() and file.name[:20] < kept:
             objects.discard(file)
+
+
+def _unknown(path: Path, known: int) -> pl.DataFrame:
+    """Rows of a batch job from the first that is not in the table."""
+    return pl.read_ipc(path.read_bytes()).filter(pl.col("row") >= known)
 
 
 def _matching(scan: pl.LazyFrame, matches: Callable[[dict[str, Any]], bool]) -> list[str]:

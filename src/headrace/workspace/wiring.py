@@ -20,6 +20,7 @@ from headrace.access.people import People
 from headrace.access.sessions import Sessions
 from headrace.audit.log import AuditLog
 from headrace.audit.signing import open_signer
+from headrace.batch.capturing import Policy as CapturePolicy
 from headrace.batch.job import Job
 from headrace.batch.jobs import Jobs
 from headrace.batch.running import Runner
@@ -40,6 +41,7 @@ from headrace.notices.outbox import Outbox
 from headrace.registry.approvals import Approvals
 from headrace.registry.forms import installed_forms
 from headrace.registry.promotion import Promotions
+from headrace.registry.routing import served
 from headrace.registry.versions import Versions
 from headrace.retraining.loop import Loop
 from headrace.retraining.loop import Rooms as LoopRooms
@@ -51,6 +53,7 @@ from headrace.training.collecting import Collector
 from headrace.training.leases import Leases
 from headrace.training.openlineage import OpenLineage
 from headrace.training.pipeline import Rooms as PipelineRooms
+from headrace.training.policies import kept_policy
 from headrace.training.proofs import Proofs
 from headrace.training.runs import Asked, Runs
 from headrace.training.starting import Starter
@@ -89,7 +92,9 @@ class Rooms:
         self.collector = Collector(places, self.audit_log, self.snapshots, clock)
         self.leases = Leases(self.database, clock)
         self.job_store = Jobs(self.database, self.audit_log, clock)
-        self.runner = Runner(places, self.job_store, self.version_store, self._tell_of_job, os.environ)
+        self.runner = Runner(
+            places, self.job_store, self.version_store, self._tell_of_job, os.environ, self._captured_by
+        )
 
     def _publish_key(self) -> None:
         """Write the public half of the signing key, once what an earlier Headrace registered here is signed."""
@@ -149,6 +154,11 @@ class Rooms:
         if job.options.tell:
             teller = JobTeller(self.outbox, settings.read(settings.CONSOLE_URL), self.secret())
             teller.ended(job, self.clock())
+
+    def _captured_by(self, model: str) -> CapturePolicy:
+        """What may be written down of a model's answers."""
+        policy = kept_policy(self.database, model)
+        return CapturePolicy(served(msgspec.to_builtins(policy) if policy else None), self.secret)
 
     def secret(self) -> bytes:
         """The workspace's secret: for hashes of captured columns, and for links to results."""

@@ -101,7 +101,9 @@ class FileTarget:
             raise exists(str(path))
         if self._kept:
             path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{new_id()}.draft")
+        for left in path.parent.glob(f".{job}.{which}.*.draft"):  # by a process that was killed
+            left.unlink(missing_ok=True)
+        draft = path.with_name(f".{job}.{which}.{new_id()}.draft")
         try:
             write(draft)
             still()

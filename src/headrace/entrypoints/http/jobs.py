@@ -69,6 +69,7 @@ class AskedJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     encoding: str | None = None
     header: bool = True
     raw: bool = False
+    capture: bool = True
     priority: int = 0
 
     def options(self) -> Options:
@@ -80,6 +81,7 @@ class AskedJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             tell=tuple(self.tell),
             text=Wanted(delimiter=self.delimiter, quote=self.quote, encoding=self.encoding, header=self.header),
             escape=not self.raw,
+            capture=self.capture,
             priority=min(self.priority, 0),
         )
 
