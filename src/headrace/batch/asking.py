@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from headrace.batch.job import UNDER_WAY, Asked, Job, Options
 from headrace.batch.jobs import Jobs
@@ -22,11 +22,13 @@ from headrace.kernel.records import Version
 
 
 class Asker(NamedTuple):
-    """Who asks, how many of their jobs may be under way, and the environment that addresses may be in."""
+    """Who asks, how many of their jobs may be under way, the environment that addresses may be in, and what is
+    written together with a new job."""
 
     who: str
     most: int | None = None
     variables: Mapping[str, str] = {}
+    also: Callable[[Any, str], None] | None = None
 
 
 def ask(
@@ -57,7 +59,7 @@ def ask(
         return standing if standing.status == "done" else jobs.retry(standing.id, asker.who)
     found = _found(places, asked.source, options, target, asker.variables)
     target.check(one.path for one in found if one.fetch is None)
-    return jobs.add(asked, asker.who, asker.most)
+    return jobs.add(asked, asker.who, asker.most, asker.also)
 
 
 def _absolute(place: str) -> str:

@@ -25,11 +25,12 @@ BATCH = 50_000
 
 
 class Select(NamedTuple):
-    """Which rows to read: those of a table, or of a query; where `after` is given, those whose column is above it."""
+    """Which rows to read: those of a table, or of a query; with `after` (a column, a value or None, another value)
+    those whose column is above the one and up to the other."""
 
     table: str = ""
     sql: str = ""
-    after: tuple[str, Any] | None = None
+    after: tuple[str, Any, Any] | None = None
 
 
 class Database(Protocol):
@@ -37,6 +38,10 @@ class Database(Protocol):
 
     def read(self, rows: Select, place: Path) -> None:
         """Write rows to a Parquet file."""
+        ...
+
+    def newest(self, rows: Select, column: str) -> Any:
+        """The largest value of a column of some rows; None where there is none."""
         ...
 
     def check(self, table: str, *, append: bool, overwrite: bool) -> None:
@@ -159,9 +164,24 @@ class SqlDatabase:
         text = rows.sql.strip().rstrip(";") or f"SELECT * FROM {self._quoted(rows.table)}"
         if rows.after is None:
             return sa.text(text.replace(":", "\\:")), {}
-        column = self._column(rows.after[0])
-        wrapped = f"SELECT * FROM ({text}) AS new_rows WHERE {column} > ".replace(":", "\\:")
-        return sa.text(f"{wrapped}:after ORDER BY {column}"), {"after": rows.after[1]}
+        column = self._column(rows.after[0]).replace(":", "\\:")
+        wrapped = f"SELECT * FROM ({text}) AS new_rows WHERE ".replace(":", "\\:")
+        _, low, high = rows.after
+        above = f"{column} > :low AND " if low is not None else ""
+        values = {"high": high, **({"low": low} if low is not None else {})}
+        return sa.text(f"{wrapped}{above}{column} <= :high ORDER BY {column}"), values
+
+    def newest(self, rows: Select, column: str) -> Any:
+        """See `Database`."""
+        query, _ = self._query(rows)
+        with self._told("read"), self._engine.connect() as connection:
+            largest = f"SELECT MAX({self._column(column)}) FROM ({query.text}) AS all_rows"
+            return connection.exec_driver_sql(largest.replace("%", "%%") if self._percent else largest).scalar()
+
+    @property
+    def _percent(self) -> bool:
+        """Whether a driver takes a percent sign for the mark of a value."""
+        return self._engine.dialect.paramstyle in ("format", "pyformat")
 
     def check(self, table: str, *, append: bool, overwrite: bool) -> None:
         """See `Database`."""
@@ -265,9 +285,19 @@ class DuckDatabase:
         values: list[Any] = []
         if rows.after is not None:
             column = _quoted_column(rows.after[0])
-            text, values = f"SELECT * FROM ({text}) AS new_rows WHERE {column} > ? ORDER BY {column}", [rows.after[1]]
+            _, low, high = rows.after
+            above = f"{column} > ? AND " if low is not None else ""
+            text = f"SELECT * FROM ({text}) AS new_rows WHERE {above}{column} <= ? ORDER BY {column}"
+            values = [high] if low is None else [low, high]
         with self._open("read", read_only=True) as connection:
             connection.sql(text, params=values or None).write_parquet(str(place))
+
+    def newest(self, rows: Select, column: str) -> Any:
+        """See `Database`."""
+        text = rows.sql.strip().rstrip(";") or f"SELECT * FROM {_quoted(rows.table)}"
+        with self._open("read", read_only=True) as connection:
+            largest = f"SELECT MAX({_quoted_column(column)}) FROM ({text}) AS all_rows"
+            return connection.execute(largest).fetchone()[0]
 
     def check(self, table: str, *, append: bool, overwrite: bool) -> None:
         """See `Database`."""

@@ -23,8 +23,9 @@ class Options(Record, frozen=True, kw_only=True, omit_defaults=True):
     `tell` names who is told when the job ends, by mail or webhook. `chunk` and `threads` decide how fast it is done and
     in how much memory, nothing else. `escape`: whether texts that a spreadsheet would take for a formula are disarmed.
     `sql` is the query of a source that is a database; `append` adds to a table that is there; `after` takes the rows of
-    a table or query whose column is above a value. `capture`: whether predictions go to the predictions table as those
-    of requests do.
+    a table or query whose column is above a value (or any) and up to another; `only` takes some of the files that the
+    source finds. `schedule` is the name of the schedule that began the job, and `report` whom its report is mailed to.
+    `capture`: whether predictions go to the predictions table as those of requests do.
     `within` names the folders in which every file of the source must lie, whatever links lead there; None for anywhere.
     """
 
@@ -41,7 +42,10 @@ class Options(Record, frozen=True, kw_only=True, omit_defaults=True):
     priority: int = 0
     sql: str = ""
     append: bool = False
-    after: tuple[str, Any] | None = None
+    after: tuple[str, Any, Any] | None = None
+    only: tuple[str, ...] = ()
+    schedule: str = ""
+    report: tuple[str, ...] = ()
     capture: bool = True
 
 

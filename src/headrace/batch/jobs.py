@@ -8,6 +8,7 @@ little as the least that waits, so a small job need not wait for a large one, an
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -57,10 +58,13 @@ class Jobs:
         self._audit = audit
         self._clock = clock
 
-    def add(self, asked: Asked, who: str, most: int | None = None) -> Job:
+    def add(
+        self, asked: Asked, who: str, most: int | None = None, also: Callable[[Any, str], None] | None = None
+    ) -> Job:
         """Enter a job as queued.
 
         Args:
+            also: is called with the connection and the job's id, and what it writes is written with the job or not.
             most: how many of the same caller may be under way.
 
         Raises:
@@ -91,6 +95,8 @@ class Jobs:
             least = sa.select(sa.func.min(AT.served)).where(AT.status.in_(UNDER_WAY))
             row["served"] = change.connection.execute(least).scalar() or 0.0
             change.connection.execute(tables.jobs.insert().values(row))
+            if also is not None:
+                also(change.connection, job)
             version = f"{asked.model}@{asked.version}"
             change.entry(who, "score", version, job=job, source=asked.source, destination=asked.destination)
         return self.get(job)

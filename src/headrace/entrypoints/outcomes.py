@@ -18,6 +18,7 @@ class Outcome(NamedTuple):
 OUTCOMES: dict[str, Outcome] = {
     "invalid_input": Outcome(400, 2, False),
     "invalid_name": Outcome(400, 2, False),
+    "nothing_there": Outcome(400, 2, False),
     "invalid_project": Outcome(422, 2, False),
     "schema_violation": Outcome(422, 2, False),
     "wrong_method": Outcome(405, 2, False),

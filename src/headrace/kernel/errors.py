@@ -3,6 +3,7 @@
 HeadraceError
 ├── InvalidInput            the caller gave something that cannot be used
 │   ├── InvalidName         a name of a model, dataset or alias
+│   ├── NothingThere        a source in which there is nothing, or nothing yet
 │   ├── InvalidProject      headrace.toml, or a function it names
 │   ├── SchemaViolation     rows that break the schema of a model or dataset
 │   ├── WrongMethod         a path that is not for this HTTP method
@@ -85,6 +86,12 @@ class InvalidInput(HeadraceError):
     """The caller gave something that cannot be used; nothing was changed."""
 
     kind = "invalid_input"
+
+
+class NothingThere(InvalidInput):
+    """A source in which there is nothing, or nothing yet."""
+
+    kind = "nothing_there"
 
 
 class InvalidName(InvalidInput):

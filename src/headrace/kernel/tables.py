@@ -358,6 +358,29 @@ jobs = Table(
     Index("jobs_by_identity", "identity"),
 )
 
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("fired", String, nullable=False),
+    Column("job", String, nullable=False),
+    Column("after", JSON),
+    Column("until", JSON),
+)
+
+scheduled_files = Table(
+    "scheduled_files",
+    metadata,
+    Column("model", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("stamp", BigInteger, nullable=False),
+    Column("job", String, nullable=False),
+    Index("scheduled_files_by_name", "model", "name"),
+)
+
 compatibility = Table(
     "compatibility",
     metadata,

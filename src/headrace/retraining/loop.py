@@ -14,11 +14,12 @@ import msgspec
 import polars as pl
 import sqlalchemy as sa
 
+from headrace.batch.schedules import Schedules
 from headrace.kernel import tables
 from headrace.kernel.callers import ConsumerTraffic
 from headrace.kernel.clock import Clock, from_text, parse_duration
 from headrace.kernel.database import Database
-from headrace.kernel.errors import NotFound
+from headrace.kernel.errors import HeadraceError, NotFound, StorageUnavailable
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
 from headrace.kernel.records import Alarm, Run, Version
@@ -29,7 +30,7 @@ from headrace.monitoring.windows import Watched, Windows
 from headrace.notices.receivers import receivers
 from headrace.registry.promotion import POLICY, Promotions
 from headrace.registry.versions import Versions
-from headrace.retraining.policy import due, proof_due, rollout_settings, slow_seconds
+from headrace.retraining.policy import due, proof_due, rollout_settings, schedules, slow_seconds
 from headrace.retraining.telling import STALE, Teller
 from headrace.rollout.rollouts import Rollouts
 from headrace.runtimes.bundle import MONITOR
@@ -73,6 +74,7 @@ class Rooms(NamedTuple):
     teller: Teller
     traffic: Callable[[], list[ConsumerTraffic]]
     proofs: Proofs
+    schedules: Schedules
 
 
 class Loop:
@@ -120,6 +122,7 @@ class Loop:
                 self._heed(alarm, section)
             self._follow_rollout(model, section)
         self._on_schedule(model, section)
+        self._begin_jobs(model, section)
         self._follow_runs(model, section)
 
     def _mark(self, fresh: pl.DataFrame) -> None:
@@ -228,6 +231,18 @@ class Loop:
             version = self._rooms.versions.get(f"{model}@{live}")
             self._rooms.prove(version, f"schedule {section.prove}", POLICY)
         self._cron[model] = now
+
+    def _begin_jobs(self, model: str, section: ModelSection) -> None:
+        """Begin the batch jobs that are due."""
+        live = self._live(model) if section.schedules else None
+        for schedule in schedules(model, section) if live is not None else ():
+            try:
+                version = self._rooms.versions.get(f"{model}@{live}")
+                self._rooms.schedules.turn(schedule, version, POLICY)
+            except StorageUnavailable:
+                raise
+            except HeadraceError as error:
+                self._rooms.teller.not_begun(schedule, error, section.owners, self._clock())
 
     def _look_due(self, model: str, section: ModelSection, now: datetime) -> bool:
         """Whether it is time to see if the dataset changed."""

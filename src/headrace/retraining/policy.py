@@ -6,6 +6,8 @@ from datetime import datetime
 
 from croniter import croniter
 
+from headrace.batch.job import Options
+from headrace.batch.schedules import Schedule
 from headrace.kernel.clock import parse_duration
 from headrace.rollout.settings import Settings
 from headrace.training.project import ModelSection
@@ -21,6 +23,32 @@ def rollout_settings(section: ModelSection) -> Settings:
         slow=rollout.guard.p99_latency is not None,
         margin=rollout.guard.harm,
     )
+
+
+def schedules(model: str, section: ModelSection) -> list[Schedule]:
+    """The schedules of a model's batch jobs."""
+    return [
+        Schedule(
+            model=model,
+            name=one.name,
+            cron=one.cron,
+            source=one.source,
+            destination=one.destination,
+            new=one.new,
+            options=Options(
+                keep=one.keep,
+                rejects=one.max_rejects,
+                sql=one.sql,
+                append=one.append,
+                overwrite=one.overwrite,
+                capture=one.capture,
+                tell=one.tell,
+                report=one.report,
+                schedule=one.name,
+            ),
+        )
+        for one in section.schedules
+    ]
 
 
 def slow_seconds(section: ModelSection) -> float | None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 
+from headrace.batch.schedules import Schedule
 from headrace.kernel.callers import ConsumerTraffic
+from headrace.kernel.errors import HeadraceError
 from headrace.kernel.records import Alarm, Approval, Proof, Rollout, Run, Version
 from headrace.notices.outbox import Outbox
 from headrace.training.project import OwnersSection
@@ -71,6 +73,14 @@ class Teller:
         subject = f"{run.model}: a {'proof' if run.kind == 'prove' else 'retraining'} failed"
         about = f"failed {run.model} {run.kind} {kind}{where} {run.ended:%Y-%m-%d}"
         self._tell(about, run.model, (owners.accuracy,), subject, text, document)
+
+    def not_begun(self, it: Schedule, error: HeadraceError, owners: OwnersSection, now: datetime) -> None:
+        """A scheduled batch job that could not be begun; of one kind of failure once a day."""
+        text = f"{it.source} was to be scored to {it.destination}, by the schedule {it.cron}.\n{error}\n"
+        document = {"type": "schedule.failed", "model": it.model, "schedule": it.name, "error": error.kind}
+        about = f"schedule {it.model} {it.name} {error.kind} {now:%Y-%m-%d}"
+        told = (owners.accuracy, *it.options.tell)
+        self._tell(about, it.model, told, f"{it.model}: the scheduled job {it.name} could not be begun", text, document)
 
     def unproved(self, proof: Proof, owners: OwnersSection, now: datetime) -> None:
         """A proof of the policy's own that came out otherwise."""

@@ -90,6 +90,27 @@ class CaptureSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
         return frozenset((*self.mask, *self.hash))
 
 
+class BatchSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[model.NAME.batch]``, or several, each with a `name`, as ``[[model.NAME.batch]]``: at the moments of `cron`
+    (UTC) the live version scores `source` to `destination`, in which ``{date}``, ``{time}``, ``{model}`` and
+    ``{version}`` are filled in. `new` is true for the files that were not scored yet, or a column that grows, above
+    whose largest value so far rows are new. `report` names whom a report is mailed to."""
+
+    cron: str
+    source: str
+    destination: str
+    name: str = "batch"
+    sql: str = ""
+    new: bool | str = False
+    keep: str = "keys"
+    max_rejects: str = ""
+    append: bool = False
+    overwrite: bool = False
+    capture: bool = True
+    tell: tuple[str, ...] = ()
+    report: tuple[str, ...] = ()
+
+
 class OwnersSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``owners`` of a model: who answers for its accuracy and stability, who for its speed and interfaces."""
 
@@ -121,6 +142,12 @@ class ModelSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     owners: OwnersSection = OwnersSection()
     require_approval: bool = False
     prove: str = ""
+    batch: BatchSection | tuple[BatchSection, ...] = ()
+
+    @property
+    def schedules(self) -> tuple[BatchSection, ...]:
+        """The schedules of batch jobs."""
+        return (self.batch,) if isinstance(self.batch, BatchSection) else self.batch
 
 
 class Policy(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -267,7 +294,35 @@ def _model(where: _Where, name: str, raw: dict[str, Any]) -> ModelSection:
     if model.split is not None and model.split.by == "time" and not isinstance(model.split.test, str):
         raise where.error([*place, "split"], f"test is {model.split.test!r}", 'a duration, such as "30d", by "time"')
     _check_retrain(where, place, model)
-    return model
+    _check_batch(where, [*place, "batch"], model.schedules)
+    placed = tuple(_placed(one, where.folder) for one in model.schedules)
+    return msgspec.structs.replace(model, batch=placed)
+
+
+def _check_batch(where: _Where, place: list[str], schedules: tuple[BatchSection, ...]) -> None:
+    for one in schedules:
+        if not (len(one.cron.split()) == 5 and croniter.is_valid(one.cron)):
+            raise where.error([*place, "cron"], f"{one.cron!r} is no schedule", "a cron line of five fields")
+        try:
+            one.destination.format(date="", time="", model="", version="")
+        except (KeyError, IndexError, ValueError) as error:
+            raise where.error(
+                [*place, "destination"], f"{error} cannot be filled in", "{date}, {time}, {model} and {version}"
+            ) from error
+    names = [one.name for one in schedules]
+    if len(set(names)) < len(names):
+        raise where.error([*place, "name"], "two schedules have one name", "a name for each")
+
+
+def _placed(one: BatchSection, folder: Path) -> BatchSection:
+    """A schedule whose paths do not depend on where the worker runs: they are relative to the project."""
+
+    def absolute(place: str) -> str:
+        scheme = "delta:" if place.startswith("delta:") else ""
+        path = place.removeprefix(scheme)
+        return place if "://" in path or path.startswith("env:") else f"{scheme}{folder.resolve() / path}"
+
+    return msgspec.structs.replace(one, source=absolute(one.source), destination=absolute(one.destination))
 
 
 def _check_retrain(where: _Where, place: list[str], model: ModelSection) -> None:
@@ -288,6 +343,7 @@ class _Where:
 
     def __init__(self, path: Path, text: str) -> None:
         self._path = path
+        self.folder = path.parent
         self._lines = text.splitlines()
 
     def convert(self, place: list[str], raw: Any, kind: Any) -> Any:

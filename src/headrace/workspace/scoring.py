@@ -22,9 +22,12 @@ from headrace.batch.placing import KEPT
 from headrace.batch.running import Watching
 from headrace.batch.sources import columns_of_file
 from headrace.batch.uploads import PREFIX, Uploads, located
+from headrace.kernel.clock import to_text
 from headrace.kernel.errors import InvalidInput, NotFound, Refused
 from headrace.kernel.identifiers import new_id
 from headrace.notices.receivers import one_receiver
+from headrace.retraining.policy import schedules
+from headrace.training.policies import kept_policy
 from headrace.workspace.callers import Callers
 
 POLL_SECONDS = 0.2
@@ -174,6 +177,18 @@ class Scoring(Callers):
     def jobs(self, model: str | None = None, limit: int = 50) -> list[Job]:
         """The newest jobs first."""
         return self.job_store.list(model, limit)
+
+    def job_schedules(self, model: str | None = None) -> list[dict[str, Any]]:
+        """The schedules of jobs: when, the last moment that was heeded, its job, and the value up to which it took."""
+        found = []
+        for name in self.version_store.models() if model is None else [model]:
+            policy = kept_policy(self.database, name)
+            for one in schedules(name, policy.settings) if policy else ():
+                it = self.schedules.standing(one)
+                known = {"model": name, "name": one.name, "cron": one.cron, "source": one.source}
+                told = {"fired": to_text(it.fired), "job": it.job, "until": it.until or it.after} if it else None
+                found.append({**known, **(told or {"fired": "", "job": "", "until": None})})
+        return found
 
     def cancel_job(self, job: str) -> Job:
         """End a job that is under way; what it has scored is kept until it is freed."""

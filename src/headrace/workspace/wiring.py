@@ -24,6 +24,7 @@ from headrace.batch.capturing import Policy as CapturePolicy
 from headrace.batch.job import Job
 from headrace.batch.jobs import Jobs
 from headrace.batch.running import Runner
+from headrace.batch.schedules import Schedules
 from headrace.batch.telling import JobTeller
 from headrace.data.snapshots import Snapshots
 from headrace.kernel.callers import ConsumerTraffic
@@ -96,6 +97,11 @@ class Rooms:
             places, self.job_store, self.version_store, self._tell_of_job, os.environ, self._captured_by
         )
 
+    @property
+    def schedules(self) -> Schedules:
+        """What begins jobs by itself."""
+        return Schedules(self.places, self.database, self.job_store, os.environ, self.clock)
+
     def _publish_key(self) -> None:
         """Write the public half of the signing key, once what an earlier Headrace registered here is signed."""
         public = self.places.signing_public
@@ -131,6 +137,7 @@ class Rooms:
             Teller(self.outbox, settings.read(settings.CONSOLE_URL)),
             self.consumers,
             self.proof_store,
+            self.schedules,
         )
 
     def postman(self) -> Postman:

@@ -23,11 +23,11 @@ def is_delta(source: str) -> bool:
     return not is_remote(source) and (Path(source) / "_delta_log").is_dir()
 
 
-def find_delta(source: str, after: tuple[str, Any] | None = None) -> list[Found]:
+def find_delta(source: str, after: tuple[str, Any, Any] | None = None) -> list[Found]:
     """A Delta table as it is now.
 
     Args:
-        after: a column, and the value above which its rows are taken.
+        after: a column, the value above which its rows are taken (None for any), and that up to which.
 
     Raises:
         InvalidInput: there is none, or it cannot be read.
@@ -39,7 +39,10 @@ def find_delta(source: str, after: tuple[str, Any] | None = None) -> list[Found]
     def fetch(place: Path) -> None:
         rows = pl.scan_delta(table)
         if after is not None:
-            rows = rows.filter(pl.col(after[0]) > after[1])
+            kind = rows.collect_schema()[after[0]]
+            low, high = (_literal(value, kind) for value in after[1:])
+            column = pl.col(after[0])
+            rows = rows.filter((column <= high) & ((column > low) if after[1] is not None else True))
         try:
             rows.sink_parquet(place, maintain_order=True)
         except (pl.exceptions.PolarsError, OSError) as error:
@@ -52,6 +55,26 @@ def find_delta(source: str, after: tuple[str, Any] | None = None) -> list[Found]
     if after is not None and after[0] not in [field.name for field in table.schema().fields]:
         raise InvalidInput(f"{uri} has no column {after[0]!r}.", field="new", todo="Name one of its columns.")
     return [Found(name, Path(name), (uri, table.version(), zlib.crc32(identity.encode())), fetch)]
+
+
+def newest_of_delta(source: str, column: str) -> Any:
+    """The largest value of a column of a Delta table.
+
+    Raises:
+        InvalidInput: there is no such table, or column.
+    """
+    rows = pl.scan_delta(open_delta(source.removeprefix(SCHEME)))
+    if column not in rows.collect_schema():
+        raise InvalidInput(f"{source} has no column {column!r}.", field="new", todo="Name one of its columns.")
+    return rows.select(pl.col(column).max()).collect().item()
+
+
+def _literal(value: Any, kind: Any) -> pl.Expr:
+    """A value as JSON has it, as one of a column's type."""
+    if isinstance(value, str) and isinstance(kind, pl.Datetime):
+        moment = pl.lit(value).str.to_datetime(time_unit=kind.time_unit)
+        return moment.dt.convert_time_zone(kind.time_zone) if kind.time_zone else moment
+    return pl.lit(value).cast(kind)
 
 
 def open_delta(uri: str) -> deltalake.DeltaTable:

@@ -9,7 +9,7 @@ from pathlib import Path
 from headrace.batch.origins.found import Found, partition_of
 from headrace.batch.sources import FORMATS, ending, format_of
 from headrace.batch.stamps import stamp
-from headrace.kernel.errors import InvalidInput
+from headrace.kernel.errors import NothingThere
 
 
 def find_files(source: str) -> list[Path]:
@@ -29,7 +29,7 @@ def find_files(source: str) -> list[Path]:
             found = [one for one in anchor.glob(str(path.relative_to(path.anchor))) if one.is_file()]
             if found:
                 return sorted(found)
-        raise InvalidInput(
+        raise NothingThere(
             f"There is nothing at {source!r}.",
             field="source",
             expected="a file, a folder with files, or a glob that finds some",
@@ -42,9 +42,9 @@ def find_files(source: str) -> list[Path]:
     return sorted(found)
 
 
-def no_files(source: str) -> InvalidInput:
+def no_files(source: str) -> NothingThere:
     """A folder, or a prefix, is empty."""
-    return InvalidInput(
+    return NothingThere(
         f"The folder {source!r} holds no file that can be scored.",
         field="source",
         expected=f"files that end in {', '.join(FORMATS)}",

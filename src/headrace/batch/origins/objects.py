@@ -10,7 +10,7 @@ from headrace.batch.origins.files import no_files
 from headrace.batch.origins.found import Found, partition_of
 from headrace.batch.sources import FORMATS, ending, format_of, write_pieces
 from headrace.batch.storage import WILD, Bucket, Object, matching, split_url
-from headrace.kernel.errors import InvalidInput
+from headrace.kernel.errors import NothingThere
 
 
 def find_objects(url: str) -> list[Found]:
@@ -51,8 +51,8 @@ def _fetcher(bucket: Bucket, one: Object) -> Callable[[Path], None]:
     return lambda place: write_pieces(bucket.pieces(one), place, f"{bucket.url}/{one.path}", None)
 
 
-def _nothing(url: str) -> InvalidInput:
-    return InvalidInput(
+def _nothing(url: str) -> NothingThere:
+    return NothingThere(
         f"There is nothing at {url!r}.",
         field="source",
         expected="an object, a prefix with objects, or a glob that finds some",

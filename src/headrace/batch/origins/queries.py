@@ -11,7 +11,9 @@ from headrace.batch.origins.found import Found
 from headrace.kernel.errors import InvalidInput
 
 
-def find_rows(source: str, sql: str, variables: Mapping[str, str], after: tuple[str, object] | None) -> list[Found]:
+def find_rows(
+    source: str, sql: str, variables: Mapping[str, str], after: tuple[str, object, object] | None
+) -> list[Found]:
     """The rows of a table or of a query.
 
     Raises:

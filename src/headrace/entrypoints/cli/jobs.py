@@ -136,9 +136,12 @@ def _show(job: Job) -> None:
 @click.option("--model", help="Only those of this model.")
 @click.option("--limit", default=20, show_default=True, help="How many.")
 @click.option("--cancel", is_flag=True, help="End the job.")
+@click.option("--schedules", is_flag=True, help="How far the schedules of jobs are.")
 @click.option("--retry", is_flag=True, help="Queue a job again that failed or was cancelled.")
 @verb
-def jobs(call: Call, job: str | None, model: str | None, limit: int, cancel: bool, retry: bool) -> None:
+def jobs(
+    call: Call, job: str | None, model: str | None, limit: int, schedules: bool, cancel: bool, retry: bool
+) -> None:
     """List batch jobs, newest first; or look at one, cancel it, or retry it."""
     ws = call.workspace
     if job is not None:
@@ -147,6 +150,12 @@ def jobs(call: Call, job: str | None, model: str | None, limit: int, cancel: boo
         return
     if cancel or retry:
         raise InvalidInput("Which job is not said.", expected="headrace jobs JOB --cancel", todo="Name it.")
+    if schedules:
+        known = ws.job_schedules(model)
+        heads = ("model", "schedule", "cron", "last moment", "its job", "up to")
+        rows = [(s["model"], s["name"], s["cron"], s["fired"], s["job"][-12:], str(s["until"] or "")) for s in known]
+        call.answer(known, lambda: table("schedules", heads, rows))
+        return
     found = ws.jobs(model, limit)
 
     def show() -> None:
