@@ -1,6 +1,7 @@
 """Jobs begin by themselves: at the moments of a cron line, of what is new, whatever fails or is killed between."""
 
 import contextlib
+import io
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
@@ -8,10 +9,12 @@ import deltalake
 import polars as pl
 import pytest
 from tests.conftest import EXAMPLES
+from tests.journeys.test_notices import Mailbox, mail_server
 
 import headrace
 from headrace.batch import schedules as room
 from headrace.kernel.errors import InvalidProject
+from headrace.notices.delivering import deliver
 
 CUSTOMERS = pl.DataFrame({"customer": range(60), "plan": ["plus", "free", "team"] * 20, "months": 5, "calls": 2})
 
@@ -137,6 +140,35 @@ def test_the_owner_is_told_of_a_job_that_cannot_begin(nightly):
     assert "There is nothing at" in notice.text
     CUSTOMERS.write_csv(it.folder / "in" / "all.csv")
     assert it.night().counts.scored == 60
+
+
+def test_a_report_is_mailed_that_says_what_changed(nightly, monkeypatch):
+    lines = 'cron = "0 2 * * *"\nsource = "in/all.csv"\ndestination = "out/{date}.csv"\nreport = ["a@example.org"]'
+    it = nightly(lines)
+    mailbox = Mailbox()
+    CUSTOMERS.write_csv(it.folder / "in" / "all.csv")
+    assert it.night().status == "done"
+    others = CUSTOMERS.with_columns(calls=pl.when(pl.col("customer") < 40).then(30).otherwise(0)).write_csv()
+    (it.folder / "in" / "all.csv").write_text(others + "secret,plus,x,1\n")
+    job = it.night()
+    assert (job.status, job.counts.rejected) == ("done", 1)
+    with mail_server(mailbox) as port:
+        monkeypatch.setenv("HEADRACE_SMTP", f"smtp://127.0.0.1:{port}?from=headrace@example.org")
+        assert deliver(it.ws.outbox, it.ws.postman()) == 2
+    first, second = mailbox.mails
+    assert second["Subject"].startswith("[headrace] churn: batch of 2026-03-")
+    page, book = second.iter_attachments()
+    text = page.get_content()
+    assert (page.get_filename(), book.get_filename()) == ("report.html", "report.xlsx")
+    assert "Answers are spread quite otherwise than last time" in text
+    assert "secret" not in text
+    assert "There is nothing to compare with yet" in next(first.iter_attachments()).get_content()
+    figures = pl.read_excel(io.BytesIO(book.get_content()), sheet_name="figures", engine="calamine")
+    assert figures.filter(pl.nth(0) == "rows read").row(0) == ("rows read", "61", "60", "+1")
+    answers = pl.read_csv(job.destination)
+    shown = pl.read_excel(io.BytesIO(book.get_content()), sheet_name="Predictions", engine="calamine")
+    expected = {str(value).lower(): count for value, count in answers["prediction"].value_counts().rows()}
+    assert {row[0]: row[1] for row in shown.select("prediction", "rows").rows() if row[1]} == expected
 
 
 WRONG = [

@@ -13,6 +13,7 @@ from headrace.batch.origins.found import Found
 from headrace.batch.placing import KEPT
 from headrace.batch.planning import read_plan
 from headrace.batch.running import most_rejects
+from headrace.batch.sources import need
 from headrace.batch.targets.choosing import target_of
 from headrace.batch.targets.target import Target
 from headrace.batch.uploads import PREFIX, located
@@ -68,6 +69,8 @@ def _absolute(place: str) -> str:
 
 def _need_possible(options: Options) -> None:
     most_rejects(options.rejects, 1)
+    if options.report:
+        need("xlsxwriter", "A report")
     if options.chunk <= 0 or options.threads < 0:
         raise InvalidInput(
             f"A chunk of {options.chunk} bytes in {options.threads} threads cannot be scored.",

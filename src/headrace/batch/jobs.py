@@ -141,6 +141,12 @@ class Jobs:
         query = sa.select(tables.jobs).order_by(AT.id.desc()).limit(limit)
         return self._load(query if model is None else query.where(AT.model == model))
 
+    def before(self, job: Job) -> Job | None:
+        """The newest job of the same schedule that was done before this one."""
+        earlier = (AT.model == job.model) & (AT.id < job.id) & (AT.status == "done")
+        query = sa.select(tables.jobs).where(earlier).order_by(AT.id.desc()).limit(200)
+        return next((one for one in self._load(query) if one.options.schedule == job.options.schedule), None)
+
     def claim(self, job: str, counted: bool = False) -> bool:
         """Whether this process works at the job from now on; nobody else did, or is gone.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from headrace.batch.figures import Figures
 from headrace.batch.job import Chunk, Counts
 from headrace.batch.reading import Reject
 from headrace.kernel.errors import NotTrusted
@@ -25,6 +26,7 @@ class Mark(Record, frozen=True, kw_only=True):
     rejects: list[Reject]
     size: int
     checksum: int
+    figures: Figures = Figures()
 
 
 class Parts:
@@ -34,7 +36,15 @@ class Parts:
         self._objects = objects
         self._folder = folder
 
-    def put(self, chunk: Chunk, answers: bytes, counts: Counts, rejects: list[Reject], captured: bytes = b"") -> None:
+    def put(
+        self,
+        chunk: Chunk,
+        answers: bytes,
+        counts: Counts,
+        rejects: list[Reject],
+        captured: bytes = b"",
+        figures: Figures = Figures(),  # noqa: B008 - frozen
+    ) -> None:
         """Keep what a chunk gave.
 
         Args:
@@ -46,7 +56,8 @@ class Parts:
         self._objects.put(self.answers_path(chunk), answers)
         if captured:
             self._objects.put(self.captured_path(chunk), captured)
-        mark = Mark(counts=counts, rejects=rejects, size=len(answers), checksum=zlib.crc32(answers))
+        checksum = zlib.crc32(answers)
+        mark = Mark(counts=counts, rejects=rejects, size=len(answers), checksum=checksum, figures=figures)
         self._objects.put(self._mark_path(chunk), msgspec.msgpack.encode(mark))
 
     def mark(self, chunk: Chunk) -> Mark | None:

@@ -15,11 +15,13 @@ from polars.exceptions import PanicException
 from headrace.batch.capturing import Capturing, Policy
 from headrace.batch.engines.engine import Engine
 from headrace.batch.engines.local import LocalEngine
+from headrace.batch.figures import added, edges_of
 from headrace.batch.job import Asked, Chunk, Counts, Job, Plan
 from headrace.batch.jobs import Jobs
 from headrace.batch.origins.finding import find
 from headrace.batch.parts import Mark, Parts
 from headrace.batch.planning import chunks_of, localised, make_plan, need_within, read_plan, threads_of, write_plan
+from headrace.batch.reporting import read_told, told, write_report
 from headrace.batch.scoring import Scoring
 from headrace.batch.sources import TEXTS
 from headrace.batch.targets.choosing import target_of
@@ -33,6 +35,7 @@ from headrace.kernel.places import Places
 from headrace.kernel.ports import Scorer
 from headrace.kernel.records import Version
 from headrace.registry.versions import Versions
+from headrace.runtimes.bundle import GOLDEN_OUTPUTS
 
 TOLD_SECONDS = 0.25
 BEAT_SECONDS = 2.0
@@ -211,7 +214,8 @@ class Runner:
         scorer = self._scorer(under.version)
         golden = lambda: stored_golden(folder).columns  # noqa: E731
         capturing = self._capturing(under)
-        scoring = Scoring(under.asked, under.plan, scorer, under.shape, under.parts, golden, capturing)
+        edges = edges_of(pl.read_ipc(folder / GOLDEN_OUTPUTS)) if under.asked.options.report else None
+        scoring = Scoring(under.asked, under.plan, scorer, under.shape, under.parts, golden, capturing, edges)
         last = time.monotonic()
         scored = self._engine(under.asked).scored(left, scoring.score)
         try:
@@ -275,11 +279,23 @@ class Runner:
         self.target(under.job).deliver(under.job, paths, under.shape, lambda: self._note(under.job))
         if under.asked.options.capture:
             self._ship(under)
+        if under.asked.options.report:
+            self._report(under)
         facts = {"scored": total.scored, "rejected": total.rejected, "chunks_done": len(counts)}
         ended = self._jobs.end(under.job, "done", result=under.asked.destination, rejects=rejects, **facts)
         for name in ("parts", "taken"):
             self._discard(self._places.jobs / under.job / name)
         return ended
+
+    def _report(self, under: Under) -> None:
+        """Write the report, beside what was kept of the job before it in its schedule."""
+        job = self._jobs.get(under.job)
+        marks = [self._mark(under, chunk) for chunk in under.chunks]
+        scored, figures = sum(mark.counts.scored for mark in marks), added(mark.figures for mark in marks)
+        now = told(job, scored, (reject.field for mark in marks for reject in mark.rejects), figures)
+        earlier = self._jobs.before(job)
+        before = None if earlier is None else read_told(self._objects, self._places.results / earlier.id)
+        write_report(self._objects, self._places.results / job.id, job, now, before)
 
     def _ship(self, under: Under) -> None:
         """Leave the rows for the predictions table to the worker, in their order; it takes each of them once.

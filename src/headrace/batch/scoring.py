@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from headrace.batch.capturing import Capturing
+from headrace.batch.figures import Figures, added, figures_of
 from headrace.batch.isolating import isolated
 from headrace.batch.job import Asked, Chunk, Counts, Plan
 from headrace.batch.parts import Parts
@@ -36,7 +37,9 @@ class Scoring:
         parts: Parts,
         golden: Callable[[], Columns],
         capturing: Capturing | None,
+        edges: tuple[float, ...] | None,
     ) -> None:
+        self._edges = edges
         self._capturing = capturing
         self._golden = golden
         self._asked = asked
@@ -55,12 +58,15 @@ class Scoring:
         written = io.BytesIO()
         frames: list[pl.DataFrame] = []
         captured: list[pl.DataFrame] = []
+        figures: list[Figures] = []
         rejects: list[Reject] = []
         scored = 0
         for block in range(chunk.first, chunk.last):
             frame, refused = self._block(chunk.input, block, captured)
             rejects += refused
             scored += frame.height
+            if self._edges is not None and frame.height:
+                figures.append(figures_of(frame, self._edges))
             if self._shape.form in TABLES:
                 frames.append(frame)
             else:
@@ -69,7 +75,7 @@ class Scoring:
             pl.concat(frames).write_ipc(written)
         counts = Counts(scored=scored, rejected=len(rejects))
         rejects.sort(key=lambda one: one.line)
-        self._parts.put(chunk, written.getvalue(), counts, rejects, _as_file(captured))
+        self._parts.put(chunk, written.getvalue(), counts, rejects, _as_file(captured), added(figures))
         return counts
 
     def _block(self, place: int, block: int, captured: list[pl.DataFrame]) -> tuple[pl.DataFrame, list[Reject]]:

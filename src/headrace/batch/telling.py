@@ -6,6 +6,7 @@ from datetime import datetime
 
 from headrace.batch.job import Job
 from headrace.batch.links import KEPT, link_token
+from headrace.batch.reporting import EXCEL, HTML
 from headrace.notices.outbox import Outbox
 
 
@@ -24,6 +25,8 @@ class JobTeller:
 
     def ended(self, job: Job, now: datetime) -> None:
         """A job that ended, but for one that somebody cancelled. No value of a row is told."""
+        if job.options.report and job.status == "done":
+            self._report(job)
         if not job.options.tell or job.status not in ("done", "failed"):
             return
         name = job.source.rpartition("/")[2]
@@ -50,3 +53,13 @@ class JobTeller:
         self._outbox.tell(
             f"job {job.id} {job.status}", job.model, job.options.tell, subject, "\n".join(lines), document
         )
+
+    def _report(self, job: Job) -> None:
+        """The report of a job, with its files."""
+        name = f"{job.model}: {job.options.schedule or 'job'} of {job.created:%Y-%m-%d}"
+        lines = [f"{job.counts.read:,} rows read, {job.counts.scored:,} scored, {job.counts.rejected:,} rejected."]
+        lines += [f"{self._console}/jobs/{job.id}"] if self._console else []
+        files = [f"results/{job.id}/{one}" for one in (HTML, EXCEL)]
+        document = {"type": "job.report", "job": job.id, "model": job.model, "version": job.version, "files": files}
+        told = job.options.report
+        self._outbox.tell(f"report {job.id}", job.model, told, f"[headrace] {name}", "\n".join(lines), document)

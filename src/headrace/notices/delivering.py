@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from headrace.kernel.callers import Notice
@@ -12,11 +13,13 @@ from headrace.notices.webhooks import post
 
 
 class Postman(NamedTuple):
-    """What brings notices: a mail server, if there is one, and the secret that signs webhooks."""
+    """What brings notices: a mail server, if there is one, and the secret that signs webhooks; `content` reads those files
+    of the workspace that mails bring along."""
 
     mail: MailServer | None
     secret: str
     clock: Clock
+    content: Callable[[str], bytes]
 
     def bring(self, notice: Notice) -> None:
         """Deliver one notice.
@@ -29,7 +32,7 @@ class Postman(NamedTuple):
         elif self.mail is None:
             raise Undelivered("no mail server is set: HEADRACE_SMTP")
         else:
-            send_mail(self.mail, notice)
+            send_mail(self.mail, notice, [(name, self.content(name)) for name in notice.document.get("files", ())])
 
 
 def deliver(outbox: Outbox, postman: Postman) -> int:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from collections.abc import Iterable
 from email.message import EmailMessage
 from email.utils import format_datetime
+from mimetypes import guess_type
+from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -56,8 +59,8 @@ def mail_server(url: str) -> MailServer | None:
     return MailServer(at.scheme, host, port, unquote(at.username or ""), unquote(at.password or ""), sender)
 
 
-def send_mail(server: MailServer, notice: Notice) -> None:
-    """Hand a notice to the server. Sent twice, it has the same Message-ID.
+def send_mail(server: MailServer, notice: Notice, files: Iterable[tuple[str, bytes]] = ()) -> None:
+    """Hand a notice to the server, with files (their names and contents). Sent twice, it has the same Message-ID.
 
     Raises:
         Undelivered: the server did not take it.
@@ -65,7 +68,7 @@ def send_mail(server: MailServer, notice: Notice) -> None:
     try:
         connection = _connected(server)
         try:
-            connection.send_message(_message(server, notice))
+            connection.send_message(_message(server, notice, files))
         finally:
             _leave(connection)
     except smtplib.SMTPRecipientsRefused as error:
@@ -103,7 +106,7 @@ def _leave(connection: smtplib.SMTP) -> None:
         connection.close()
 
 
-def _message(server: MailServer, notice: Notice) -> EmailMessage:
+def _message(server: MailServer, notice: Notice, files: Iterable[tuple[str, bytes]]) -> EmailMessage:
     message = EmailMessage()
     message["Subject"] = notice.subject
     message["From"] = server.sender
@@ -112,6 +115,9 @@ def _message(server: MailServer, notice: Notice) -> EmailMessage:
     message["Message-ID"] = f"<{notice.id}@headrace>"
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(notice.text)
+    for name, content in files:
+        kind, _, subkind = (guess_type(name)[0] or "application/octet-stream").partition("/")
+        message.add_attachment(content, maintype=kind, subtype=subkind, filename=PurePosixPath(name).name)
     return message
 
 

@@ -147,7 +147,8 @@ class Rooms:
             InvalidInput: the mail server cannot be one.
         """
         server = mail_server(settings.read(settings.SMTP))
-        return Postman(server, settings.read(settings.WEBHOOK_SECRET), self.clock)
+        secret = settings.read(settings.WEBHOOK_SECRET)
+        return Postman(server, secret, self.clock, lambda name: self.places.objects.read(self.places.root / name))
 
     def consumers(self) -> list[ConsumerTraffic]:
         """What each consumer asked of each model within a day, and its latency against its objective."""
@@ -158,7 +159,7 @@ class Rooms:
         return self.places.objects.gather(self.places.scorers, exactly=False)
 
     def _tell_of_job(self, job: Job) -> None:
-        if job.options.tell:
+        if job.options.tell or job.options.report:
             teller = JobTeller(self.outbox, settings.read(settings.CONSOLE_URL), self.secret())
             teller.ended(job, self.clock())
 

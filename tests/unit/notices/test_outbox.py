@@ -118,7 +118,7 @@ def test_one_that_does_not_arrive_holds_up_no_other(outbox, now):
             if notice.kind == "mail":
                 raise Undelivered("it is away")
 
-    assert deliver(outbox, Bad(None, "", now)) == 1
+    assert deliver(outbox, Bad(None, "", now, str.encode)) == 1
     assert {n.kind: (n.delivered is not None, n.error) for n in outbox.list()} == {
         "mail": (False, "it is away"),
         "webhook": (True, ""),
@@ -130,7 +130,7 @@ def test_whatever_goes_wrong_counts_and_holds_up_nothing(outbox, now):
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=lambda: [_talk(server) for _ in range(2)], daemon=True).start()
         tell(outbox, owners=(f"http://127.0.0.1:{server.getsockname()[1]}/x",))
-        assert deliver(outbox, Postman(None, "", now)) == 0
+        assert deliver(outbox, Postman(None, "", now, str.encode)) == 0
     assert (outbox.list()[0].attempts, outbox.list()[0].error) == (1, "no HTTP reply")
 
     class Broken(Postman):
@@ -138,7 +138,7 @@ def test_whatever_goes_wrong_counts_and_holds_up_nothing(outbox, now):
             raise IndexError("secret")
 
     now.at += timedelta(minutes=1)
-    assert deliver(outbox, Broken(None, "", now)) == 0
+    assert deliver(outbox, Broken(None, "", now, str.encode)) == 0
     assert (outbox.list()[0].attempts, outbox.list()[0].error) == (2, "a fault: IndexError")
 
 
@@ -155,7 +155,7 @@ def test_urls_stay_out_of_what_is_shown():
 
 def test_without_a_mail_server_the_notice_says_so(outbox, now):
     tell(outbox)
-    assert deliver(outbox, Postman(None, "", now)) == 0
+    assert deliver(outbox, Postman(None, "", now, str.encode)) == 0
     assert "HEADRACE_SMTP" in outbox.list()[0].error
 
 
