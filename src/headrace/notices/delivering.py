@@ -13,8 +13,10 @@ from headrace.notices.webhooks import post
 
 
 class Postman(NamedTuple):
-    """What brings notices: a mail server, if there is one, and the secret that signs webhooks; `content` reads those files
-    of the workspace that mails bring along."""
+    """What brings notices: a mail server, if there is one, and the secret that signs webhooks.
+
+    `content` reads those files of the workspace that mails bring along.
+    """
 
     mail: MailServer | None
     secret: str
