@@ -72,11 +72,11 @@ def _pandas(frame: Any) -> Any:
 
 
 def by_headrace(folder: Path, model: str, form: str, out: Path) -> None:
-    """`headrace score`, one column kept, with ids."""
+    """`headrace score`, one column kept, with ids; no copy for the predictions table, as the others keep none."""
     from headrace.entrypoints.cli import main as headrace
 
     words = ["--workspace", str(folder / "ws"), "score", model, str(folder / f"rows.{form}"), str(out)]
-    headrace([*words, "--keep", "s0", "--json"], standalone_mode=False)
+    headrace([*words, "--keep", "s0", "--no-capture", "--json"], standalone_mode=False)
 
 
 def by_pandas(folder: Path, model: str, form: str, out: Path) -> None:

@@ -162,6 +162,11 @@ def environment_of(places: Places) -> dict[str, str]:
 
 
 def limit_threads() -> None:
-    """One thread for each numeric library, unless the environment says otherwise: more change the last bits."""
+    """One thread for each numeric library, unless the environment says otherwise: more change the last bits.
+
+    Work on tables leaves one core free, so that it does not hold up an answer.
+    """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("POLARS_MAX_THREADS", str(max(1, cores - 1)))

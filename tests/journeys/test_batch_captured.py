@@ -13,6 +13,7 @@ from headrace.batch.running import Runner
 from headrace.kernel.clock import utc_now
 from headrace.kernel.errors import NotFound
 from headrace.kernel.routes import Rule
+from headrace.monitoring import predictions
 from headrace.training import registering
 
 COUNT = 1000
@@ -76,6 +77,7 @@ def test_a_prediction_of_a_job_is_like_one_of_a_request(keyed, tmp_path, ending,
 
 def test_rows_are_written_down_once(keyed, tmp_path, monkeypatch):
     monkeypatch.setattr(planning, "BLOCK", 16 << 10)
+    monkeypatch.setattr(predictions, "MOST_ROWS", 77)
     FLIGHTS.write_csv(tmp_path / "rows.csv")
     ship, ends = Runner._ship, []
 

@@ -365,6 +365,12 @@ def write_plan(plan: Plan) -> bytes:
     return msgspec.msgpack.encode(plan)
 
 
-def threads_of(wanted: int) -> int:
-    """How many threads work, where 0 means one for each core, and one more while others wait for the disk."""
-    return wanted or len(os.sched_getaffinity(0)) + 1
+def threads_of(wanted: int, spare: int = 0) -> int:
+    """How many threads work, where 0 means one for each core but for `spare` ones; where none is spared, one more while
+    others wait for the disk."""
+    return wanted or (max(1, cores() - spare) if spare else cores() + 1)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -77,6 +77,7 @@ class Runner:
         policy_of: Callable[[str], Policy],
     ) -> None:
         self._policy_of = policy_of
+        self._spare = 0
         self._places = places
         self._variables = variables
         self._ended = ended
@@ -85,8 +86,13 @@ class Runner:
         self._versions = versions
         self._scorers: dict[str, Scorer] = {}
 
-    def turn(self, job: str, seconds: float, watching: Watching) -> Job:
-        """Work at a claimed job for some seconds, at least one chunk; gives it as it stands then."""
+    def turn(self, job: str, seconds: float, watching: Watching, spare: int = 0) -> Job:
+        """Work at a claimed job for some seconds, at least one chunk; gives it as it stands then.
+
+        Args:
+            spare: how many cores are left to others, where the job does not say in how many threads it is done.
+        """
+        self._spare = spare
         began = time.monotonic()
         over = threading.Event()
         threading.Thread(target=self._beat, args=(job, over), daemon=True).start()
@@ -249,7 +255,7 @@ class Runner:
         return found
 
     def _engine(self, asked: Asked) -> Engine:
-        return LocalEngine(threads_of(asked.options.threads))
+        return LocalEngine(threads_of(asked.options.threads, self._spare))
 
     def _tell(self, under: Under, done: dict[int, Counts], watching: Watching) -> None:
         total = _sum(done.values())

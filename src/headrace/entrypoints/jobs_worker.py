@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import traceback
 from polars.exceptions import PanicException
 
 from headrace import settings
+from headrace.entrypoints.giving_way import give_way
 from headrace.kernel.errors import HeadraceError
 from headrace.workspace import Workspace
 
@@ -34,7 +34,7 @@ class JobsWorker:
         """Work until SIGTERM or Ctrl-C; the job that is under way then gives way after its chunk."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopping.set())
-        os.nice(NICENESS)
+        give_way(NICENESS, idle=True)
         last = time.monotonic()
         while not self._stopping.is_set() and time.monotonic() - last < self._idle:
             if self._turn():

@@ -11,6 +11,7 @@ import time
 import traceback
 
 from headrace import settings
+from headrace.entrypoints.giving_way import give_way
 from headrace.entrypoints.jobs_worker import JobsProcess
 from headrace.kernel.errors import HeadraceError
 from headrace.kernel.identifiers import new_id
@@ -23,6 +24,8 @@ TIDY_SECONDS = 3.0
 DELIVER_SECONDS = 2.0
 COMPACT_SECONDS = 3600.0
 FAULT = 70
+NICENESS = 10
+"""Live scoring on the same machine goes first."""
 
 
 class Worker:
@@ -41,6 +44,7 @@ class Worker:
         """Work until SIGTERM or Ctrl-C. A run that is under way then goes on with the next worker."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopping.set())
+        give_way(NICENESS)
         leases = self._workspace.leases
         leases.renew(self._executor)
         threading.Thread(target=self._beat, daemon=True).start()

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import deltalake
 import msgspec
@@ -36,8 +36,8 @@ OUTCOMES = {
     "arrived": MOMENT,
 }
 MOST_SEGMENTS = 500
-MOST_FRAMES = 8
-"""Files of rows of batch jobs, each of a chunk, that one turn takes."""
+MOST_ROWS = 50_000
+"""Of batch jobs, that one turn takes."""
 
 
 class Tables:
@@ -68,21 +68,21 @@ class Tables:
 
     def _ingest_predictions(self) -> pl.DataFrame:
         inbox = self._objects.gather(self._places.predictions_inbox)
-        frames = sorted(inbox.glob("*.arrow"), key=order)[:MOST_FRAMES]
-        segments = [*sorted(inbox.glob("*.seg"), key=order)[:MOST_SEGMENTS], *frames]
-        if not segments:
+        segments = sorted(inbox.glob("*.seg"), key=order)[:MOST_SEGMENTS]
+        of_jobs = sorted(inbox.glob("*.arrow"), key=order)
+        if not segments and not of_jobs:
             return pl.DataFrame(schema=PREDICTIONS)
         table = self._handle(self._places.predictions)
         known = {scorer: table.transaction_version(scorer) if table else None for scorer, _ in map(order, segments)}
         fresh = [path for path in segments if order(path)[1] > (known[order(path)[0]] or 0)]
-        records = _rows(record for path in fresh if path not in frames for record in read_segment(path))
-        rows = [_unknown(path, known[order(path)[0]] or 0) for path in fresh if path in frames]
-        frame = pl.concat([records, *rows])
         newest = dict(map(order, fresh))
+        rows = _rows_of_jobs(of_jobs, lambda job: (table.transaction_version(job) if table else None) or 0)
+        newest |= rows.newest
+        frame = pl.concat([_rows(record for path in fresh for record in read_segment(path)), *rows.frames])
         transactions = [deltalake.Transaction(scorer, number) for scorer, number in newest.items()]
         if frame.height:
             self._append(self._places.predictions, frame, ["model", "date"], transactions)
-        for path in segments:
+        for path in (*segments, *rows.over):
             self._objects.discard(path)
         return frame
 
@@ -309,9 +309,38 @@ def erase_history(objects: Objects, path: Path) -> None:
             objects.discard(file)
 
 
-def _unknown(path: Path, known: int) -> pl.DataFrame:
-    """Rows of a batch job from the first that is not in the table."""
-    return pl.read_ipc(path.read_bytes()).filter(pl.col("row") >= known)
+class _OfJobs(NamedTuple):
+    """Rows of batch jobs that one turn takes: the frames, up to which row of each job, and the files that are over."""
+
+    frames: list[pl.DataFrame]
+    newest: dict[str, int]
+    over: list[Path]
+
+
+def _rows_of_jobs(paths: Iterable[Path], known: Callable[[str], int]) -> _OfJobs:
+    """The next rows of batch jobs, not many at once, so that live scoring beside the worker is not held up.
+
+    A file is named by its job and by a number that no row in it reaches; `known` gives up to which row a job's are in
+    the table.
+    """
+    taken, left = _OfJobs([], {}, []), MOST_ROWS
+    for path in paths:
+        job, end = order(path)
+        since = taken.newest.get(job) or known(job)
+        if end <= since:
+            taken.over.append(path)
+            continue
+        if left <= 0:
+            break
+        frame = pl.read_ipc(path.read_bytes()).filter(pl.col("row") >= since)
+        part = frame.head(left)
+        taken.frames.append(part)
+        left -= part.height
+        whole = part.height == frame.height
+        taken.newest[job] = end if whole else int(part["row"][-1]) + 1
+        if whole:
+            taken.over.append(path)
+    return taken
 
 
 def _matching(scan: pl.LazyFrame, matches: Callable[[dict[str, Any]], bool]) -> list[str]:

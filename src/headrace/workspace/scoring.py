@@ -32,6 +32,8 @@ from headrace.workspace.callers import Callers
 
 POLL_SECONDS = 0.2
 FORMS = ("csv", "jsonl", "parquet", "xlsx")
+SPARE_CORES = 1
+"""What a worker leaves to live scoring of a machine's cores."""
 TURN_SECONDS = 2.0
 """How long a worker works at one job before it looks whose turn is next."""
 
@@ -167,7 +169,7 @@ class Scoring(Callers):
         job = self.job_store.next()
         if job is None or not self.job_store.claim(job, counted=True):
             return False
-        self.runner.turn(job, TURN_SECONDS if going() else 0.0, _unwatched)
+        self.runner.turn(job, TURN_SECONDS if going() else 0.0, _unwatched, SPARE_CORES)
         return True
 
     def job(self, job: str) -> Job:
