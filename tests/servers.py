@@ -77,10 +77,26 @@ def postgres_server() -> Iterator[int]:
             process = subprocess.Popen(server, stdout=log, stderr=log, cwd="/")
         try:
             _until_open(port, process, folder / "log")
+            _until_ready(port)
             yield port
         finally:
             process.terminate()
             process.wait(30)
+
+
+def _until_ready(port: int) -> None:
+    """Wait until the database takes connections: its port is open some time before."""
+    import psycopg
+
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres").close()
+            return
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ import pytest
 from tests.journeys.test_batch import ROWS
 from tests.servers import BUCKET, postgres_server, s3_server
 
+from headrace.batch.job import Options
+from headrace.batch.origins.finding import newest
 from headrace.batch.running import Runner
 from headrace.kernel.errors import Conflict, InvalidInput
 
@@ -69,6 +71,24 @@ def test_a_table_is_scored_into_a_table(registered, databases, monkeypatch):
     assert (added.counts.scored, _read(databases, "answers").height) == (count, 1000 + count)
     anew = registered.score("late", "env:WAREHOUSE", "env:WAREHOUSE#answers", overwrite=True, **more)
     assert _read(databases, "answers")["job"].unique().to_list() == [anew.id]
+
+
+@pytest.mark.parametrize("databases", KINDS, indirect=True)
+def test_rows_above_a_value_are_taken(registered, databases, tmp_path):
+    query = "SELECT *, ':x 100%' AS note FROM flights"
+    asked = Options(sql=query)
+    largest = newest(databases, "flight", asked, {})
+    assert largest == ROWS["flight"].max()
+    for low, high in ((None, "F5"), ("F5", largest)):
+        out = tmp_path / f"{high}.parquet"
+        job = registered.score("late", databases, out, sql=query, after=("flight", low, high), keep="all")
+        wanted = ROWS.filter((pl.col("flight") <= high) & ((pl.col("flight") > low) if low else True))
+        assert job.error is None
+        found = pl.read_parquet(out)
+        assert found["flight"].to_list() == wanted["flight"].sort().to_list()
+        assert found["note"].unique().to_list() == [":x 100%"]
+    with pytest.raises(InvalidInput):
+        newest(databases, "nothing", asked, {})
 
 
 def _read(address, name):

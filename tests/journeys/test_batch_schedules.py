@@ -142,6 +142,14 @@ def test_the_owner_is_told_of_a_job_that_cannot_begin(nightly):
     assert it.night().counts.scored == 60
 
 
+@pytest.mark.parametrize("source", ["in", "in/*.csv"])
+def test_results_are_not_scored_themselves(nightly, source):
+    it = nightly(f'cron = "0 2 * * *"\nsource = "{source}"\ndestination = "in/{{date}}.csv"\ntell = ["a@example.org"]')
+    CUSTOMERS.write_csv(it.folder / "in" / "a.csv")
+    assert it.night() is None
+    assert "would be found by" in it.ws.outbox.list()[0].text
+
+
 def test_a_report_is_mailed_that_says_what_changed(nightly, monkeypatch):
     lines = 'cron = "0 2 * * *"\nsource = "in/all.csv"\ndestination = "out/{date}.csv"\nreport = ["a@example.org"]'
     it = nightly(lines)

@@ -161,27 +161,33 @@ class SqlDatabase:
         shutil.rmtree(parts)
 
     def _query(self, rows: Select) -> tuple[sa.TextClause, dict[str, Any]]:
-        text = rows.sql.strip().rstrip(";") or f"SELECT * FROM {self._quoted(rows.table)}"
         if rows.after is None:
-            return sa.text(text.replace(":", "\\:")), {}
-        column = self._column(rows.after[0]).replace(":", "\\:")
-        wrapped = f"SELECT * FROM ({text}) AS new_rows WHERE ".replace(":", "\\:")
+            return _as_it_stands(self._plain(rows)), {}
+        column = self._column(rows.after[0])
+        wrapped = _escaped(f"SELECT * FROM ({self._plain(rows)}) AS new_rows WHERE ")
+        named = _escaped(column)
         _, low, high = rows.after
-        above = f"{column} > :low AND " if low is not None else ""
+        above = f"{named} > :low AND " if low is not None else ""
         values = {"high": high, **({"low": low} if low is not None else {})}
-        return sa.text(f"{wrapped}{above}{column} <= :high ORDER BY {column}"), values
+        return sa.text(f"{wrapped}{above}{named} <= :high ORDER BY {named}"), values
+
+    def _plain(self, rows: Select) -> str:
+        return rows.sql.strip().rstrip(";") or f"SELECT * FROM {self._quoted(rows.table)}"
 
     def newest(self, rows: Select, column: str) -> Any:
         """See `Database`."""
-        query, _ = self._query(rows)
+        largest = f"SELECT MAX({self._column(column)}) FROM ({self._plain(rows)}) AS all_rows"
+        none = f"SELECT * FROM ({self._plain(rows)}) AS all_rows WHERE 1 = 0"
         with self._told("read"), self._engine.connect() as connection:
-            largest = f"SELECT MAX({self._column(column)}) FROM ({query.text}) AS all_rows"
-            return connection.exec_driver_sql(largest.replace("%", "%%") if self._percent else largest).scalar()
-
-    @property
-    def _percent(self) -> bool:
-        """Whether a driver takes a percent sign for the mark of a value."""
-        return self._engine.dialect.paramstyle in ("format", "pyformat")
+            names = list(connection.execute(_as_it_stands(none)).keys())
+            if column not in names:  # SQLite would take the name for a text
+                raise InvalidInput(
+                    f"The rows have no column {column!r}.",
+                    field="new",
+                    expected=f"one of {', '.join(names)}",
+                    todo="Name one of them.",
+                )
+            return connection.execute(_as_it_stands(largest)).scalar()
 
     def check(self, table: str, *, append: bool, overwrite: bool) -> None:
         """See `Database`."""
@@ -271,6 +277,15 @@ class SqlDatabase:
             raise refused(self._name, what, error) from error
         except Exception as error:  # drivers' errors have no root but this
             raise refused(self._name, what, error) from error
+
+
+def _escaped(text: str) -> str:
+    """A text in which a colon marks no value."""
+    return text.replace(":", "\\:")
+
+
+def _as_it_stands(text: str) -> sa.TextClause:
+    return sa.text(_escaped(text))
 
 
 class DuckDatabase:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from fnmatch import fnmatch
 from typing import Any
 
 import msgspec
@@ -20,11 +21,12 @@ from headrace.batch.job import UNDER_WAY, Job, Options
 from headrace.batch.jobs import Jobs
 from headrace.batch.origins.finding import find, newest
 from headrace.batch.origins.found import Found
+from headrace.batch.storage import WILD
 from headrace.batch.targets.choosing import target_of
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, from_text, to_text
 from headrace.kernel.database import Database
-from headrace.kernel.errors import NotFound, NothingThere
+from headrace.kernel.errors import InvalidInput, NotFound, NothingThere
 from headrace.kernel.places import Places
 from headrace.kernel.records import Record, Version
 
@@ -117,6 +119,7 @@ class Schedules:
                 return None
             options = msgspec.structs.replace(options, only=tuple(one.origin[0] for one in taken))
         destination = _filled(it.destination, version, fired.fired)
+        _need_apart(it.source, destination)
 
         def also(connection: Any, job: str) -> None:
             self._write(connection, it, msgspec.structs.replace(fired, job=job), taken)
@@ -184,6 +187,22 @@ class Schedules:
         changed = connection.execute(tables.schedules.update().where(keys).values(values))
         if not changed.rowcount:
             connection.execute(tables.schedules.insert().values(model=it.model, name=it.name, **values))
+
+
+def _need_apart(source: str, destination: str) -> None:
+    """See that the results of one night are not scored in the next.
+
+    Raises:
+        InvalidInput: the source would find them.
+    """
+    inside = destination.startswith(f"{source.rstrip('/')}/")
+    if inside or (WILD.search(source) and fnmatch(destination, source)):
+        raise InvalidInput(
+            f"The results at {destination} would be found by {source}, and scored themselves.",
+            field="destination",
+            expected="a destination that the source does not find",
+            todo="Put the results into another folder.",
+        )
 
 
 def _filled(destination: str, version: Version, moment: datetime) -> str:
