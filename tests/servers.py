@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -148,8 +149,6 @@ def _until_open(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 if __name__ == "__main__":
-    import time
-
     with shared_servers(Path(sys.argv[1])) as servers:
         print(servers.postgres, servers.s3, flush=True)
         while True:
