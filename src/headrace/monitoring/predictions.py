@@ -148,7 +148,8 @@ class Tables:
     def _waiting_rows(self, prediction: str, job: str) -> list[pl.DataFrame]:
         """The rows of a batch job that the worker has not yet taken."""
         found = []
-        for path in sorted(self._objects.gather(self._places.predictions_inbox).glob(f"{job}.*.arrow")):
+        inbox = self._objects.gather(self._places.predictions_inbox)
+        for path in (one for one in sorted(inbox.glob("*.arrow")) if order(one)[0] == job):
             with contextlib.suppress(FileNotFoundError):
                 found.append(pl.read_ipc(path.read_bytes()).filter(pl.col("id") == prediction))
         return found

@@ -15,7 +15,10 @@ from headrace.kernel.database import open_database
 from headrace.kernel.errors import WorkspaceTooNew
 from headrace.kernel.migrations import OLDEST
 
-LATER = ("proofs", "holds", "approvals", "version_metrics", "people", "sessions", "notices", "compatibility", "jobs")
+LATER = (
+    *("proofs", "holds", "approvals", "version_metrics", "people", "sessions", "notices", "compatibility", "jobs"),
+    *("schedules", "scheduled_files"),
+)
 
 
 @pytest.fixture
