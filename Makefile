@@ -12,7 +12,7 @@ JOURNEYS := approval batch capture_policy client data_plane datasets evidence fo
 CONTRACTS := both_ways described later_shape scorer
 ON_BOTH := $(JOURNEYS:%=tests/journeys/test_%.py) $(CONTRACTS:%=tests/contracts/test_%.py) \
 	tests/faults/test_promoting_together.py
-LONG := batch_over_http loop oidc prove python_function registering_files same_answer
+LONG := batch_captured batch_over_http loop oidc prove python_function registering_files same_answer
 LONG_ON_BOTH := $(LONG:%=tests/journeys/test_%.py) tests/contracts/test_dialects.py
 
 .PHONY: demo test test-all soak lint lock clean
