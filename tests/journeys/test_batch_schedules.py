@@ -13,7 +13,7 @@ from tests.journeys.test_notices import Mailbox, mail_server
 
 import headrace
 from headrace.batch import schedules as room
-from headrace.kernel.errors import InvalidProject
+from headrace.kernel.errors import InvalidProject, StorageUnavailable
 from headrace.notices.delivering import deliver
 
 CUSTOMERS = pl.DataFrame({"customer": range(60), "plan": ["plus", "free", "team"] * 20, "months": 5, "calls": 2})
@@ -68,6 +68,8 @@ def test_new_files_are_scored_each_night_once(nightly):
         'cron = "0 2 * * *"\nsource = "in/*.csv"\ndestination = "out/{date}-{model}@{version}.csv"\nnew = true'
     )
     assert it.night() is None, "nothing is there yet"
+    (known,) = it.ws.job_schedules()
+    assert (known["name"], known["cron"], known["fired"][:16]) == ("batch", "0 2 * * *", "2026-03-01T02:00")
     CUSTOMERS.head(10).write_csv(it.folder / "in" / "a.csv")
     CUSTOMERS.head(20).write_csv(it.folder / "in" / "b.csv")
     job = it.night()
@@ -177,6 +179,27 @@ def test_a_report_is_mailed_that_says_what_changed(nightly, monkeypatch):
     shown = pl.read_excel(io.BytesIO(book.get_content()), sheet_name="Predictions", engine="calamine")
     expected = {str(value).lower(): count for value, count in answers["prediction"].value_counts().rows()}
     assert {row[0]: row[1] for row in shown.select("prediction", "rows").rows() if row[1]} == expected
+
+
+def test_storage_that_is_away_is_tried_again(nightly, monkeypatch):
+    it = nightly('cron = "0 2 * * *"\nsource = "in"\ndestination = "out/{date}.csv"\ntell = ["a@example.org"]')
+    CUSTOMERS.write_csv(it.folder / "in" / "a.csv")
+    loop, whole, tries = it.timed.loop(), room.ask, []
+
+    def away(*_):
+        tries.append(it.now)
+        raise StorageUnavailable("It is away.", todo="Wait.")
+
+    monkeypatch.setattr(room, "ask", away)
+    it.now += timedelta(days=1)
+    loop.turn()
+    loop.turn()
+    assert len(tries) == 1, "not at each turn"
+    assert "It is away." in it.ws.outbox.list()[0].text
+    monkeypatch.setattr(room, "ask", whole)
+    it.now += timedelta(minutes=6)
+    loop.turn()
+    assert [job.destination[-14:] for job in it.ws.jobs()] == ["2026-03-01.csv"], "its moment is not over"
 
 
 WRONG = [

@@ -119,7 +119,8 @@ def _spelled(said: pl.Series) -> pl.Series:
     if said.dtype == pl.Boolean or said.dtype.is_integer():
         return said.cast(pl.String)
     if said.dtype.is_float():
-        return said.to_frame("p").select(pl.col("p").cast(pl.String).fill_null("null")).to_series()
+        finite = pl.when(pl.col("p").is_finite()).then(pl.col("p").cast(pl.String))  # JSON has no other numbers
+        return said.to_frame("p").select(finite.otherwise(pl.lit("null"))).to_series()
     spelled: dict[Any, str] = {value: msgspec.json.encode(value).decode() for value in said.unique().to_list()}
     return said.replace_strict(spelled, return_dtype=pl.String)
 

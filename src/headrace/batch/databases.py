@@ -16,10 +16,10 @@ import polars as pl
 import sqlalchemy as sa
 
 from headrace.batch.writing import JOB
+from headrace.data.sources import FROM_ENVIRONMENT, database_url
 from headrace.kernel.database import shown
 from headrace.kernel.errors import Conflict, HeadraceError, InvalidInput, MissingExtra, StorageUnavailable
 
-FROM_ENVIRONMENT = "env:"
 DUCKDB = "duckdb:///"
 BATCH = 50_000
 
@@ -109,21 +109,12 @@ def open_database(address: str, variables: Mapping[str, str]) -> Database:
     actual = variables.get(named, "") if address.startswith(FROM_ENVIRONMENT) else address
     if actual.startswith(DUCKDB):
         return DuckDatabase(actual.removeprefix(DUCKDB))
+    url = database_url(address, variables)
     try:
-        url = sa.make_url(actual)
-        if url.drivername in ("postgres", "postgresql"):
-            url = url.set(drivername="postgresql+psycopg")
         return SqlDatabase(sa.create_engine(url, poolclass=sa.NullPool), shown(url))
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError) as error:
-        what = f"The environment's {named}" if actual != address else f"{address!r}"
-        raise InvalidInput(
-            f"{what} {'is not set' if not actual else 'is no address of a database'}.",
-            expected="such as postgresql://USER@HOST/DATABASE, sqlite:///FILE or duckdb:///FILE",
-            todo="Set it, or correct it.",
-        ) from error
     except ImportError as error:
         raise MissingExtra(
-            f"The driver of {actual.partition(':')[0]} is not installed: {error}.", todo="Install it with pip."
+            f"The driver of {shown(url)} is not installed: {error}.", todo="Install it with pip."
         ) from error
 
 

@@ -26,7 +26,7 @@ from headrace.batch.targets.choosing import target_of
 from headrace.kernel import tables
 from headrace.kernel.clock import Clock, from_text, to_text
 from headrace.kernel.database import Database
-from headrace.kernel.errors import InvalidInput, NotFound, NothingThere
+from headrace.kernel.errors import InvalidInput, NotFound, NothingThere, StorageUnavailable
 from headrace.kernel.places import Places
 from headrace.kernel.records import Record, Version
 
@@ -76,7 +76,7 @@ class Schedules:
 
         Raises:
             HeadraceError: it cannot be begun; its moment is over.
-            StorageUnavailable: it cannot be begun now; the next turn tries again.
+            StorageUnavailable: it cannot be begun now; its moment is still to be heeded.
         """
         now = self._clock()
         moment = croniter(it.cron, now + timedelta(seconds=1)).get_prev(datetime)
@@ -90,6 +90,8 @@ class Schedules:
         fired = msgspec.structs.replace(standing, fired=moment, job="")
         try:
             return self._begin(it, version, who, fired)
+        except StorageUnavailable:
+            raise
         except Exception:
             self._note(it, fired)
             raise

@@ -111,7 +111,7 @@ def read_query(database: str, query: str, variables: Mapping[str, str]) -> Taken
         InvalidInput: the query is wrong, or the address is.
         StorageUnavailable: the database cannot be reached.
     """
-    url = _database_url(database, variables)
+    url = database_url(database, variables)
     try:
         engine = sa.create_engine(url)
     except ImportError as error:
@@ -145,7 +145,15 @@ def _refused(query: str, error: Exception) -> InvalidInput:
     )
 
 
-def _database_url(database: str, variables: Mapping[str, str]) -> sa.URL:
+def database_url(database: str, variables: Mapping[str, str]) -> sa.URL:
+    """An address of a database, with the driver that we have for it.
+
+    Args:
+        database: an address that SQLAlchemy knows, or ``env:NAME`` where the environment (`variables`) has it.
+
+    Raises:
+        InvalidInput: it is none, or its driver is not installed.
+    """
     named = database.removeprefix(FROM_ENVIRONMENT)
     address = variables.get(named, "") if database.startswith(FROM_ENVIRONMENT) else database
     try:

@@ -44,6 +44,8 @@ GRACE = timedelta(seconds=5)
 LOOK = "data: looked at every"
 FOLLOWED = 5
 TRAFFIC_EVERY = timedelta(minutes=10)
+AGAIN = timedelta(minutes=5)
+"""After this time a job is tried again that could not begin because its source or destination could not be reached."""
 
 
 class Start(Protocol):
@@ -89,6 +91,7 @@ class Loop:
         self._recalled: set[str] = set()
         self._references: dict[str, tuple[MonitorReference, Any]] = {}
         self._cron: dict[str, datetime] = {}
+        self._held_up: dict[tuple[str, str], datetime] = {}
         self._looked: dict[str, datetime] = {}
         self._traffic_at: datetime | None = None
         self._compared: set[str] = set()
@@ -236,12 +239,14 @@ class Loop:
         """Begin the batch jobs that are due."""
         live = self._live(model) if section.schedules else None
         for schedule in schedules(model, section) if live is not None else ():
+            if self._clock() < self._held_up.get((model, schedule.name), self._clock()):
+                continue
             try:
                 version = self._rooms.versions.get(f"{model}@{live}")
                 self._rooms.schedules.turn(schedule, version, POLICY)
-            except StorageUnavailable:
-                raise
             except HeadraceError as error:
+                if isinstance(error, StorageUnavailable):
+                    self._held_up[model, schedule.name] = self._clock() + AGAIN
                 self._rooms.teller.not_begun(schedule, error, section.owners, self._clock())
 
     def _look_due(self, model: str, section: ModelSection, now: datetime) -> bool:
