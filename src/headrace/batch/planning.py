@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from headrace.batch.job import Asked, Chunk, Input, Plan
-from headrace.batch.lines import NEWLINE, marks, record_ends
+from headrace.batch.lines import NEWLINE, Marks, counted, marks, record_ends
 from headrace.batch.origins.files import lies_within
 from headrace.batch.origins.found import Found
 from headrace.batch.sources import TEXTS, Opened, open_file, scan
@@ -298,36 +298,42 @@ def _divide_text(
     """The blocks of a text, where it ends, and its number of lines after the header."""
     blocks: list[tuple[int, int]] = []
     line, due, end = opened.line, opened.start, opened.start
-    for place, text, starts in _records(opened, digesting, told):
-        newlines = np.flatnonzero(text == NEWLINE)
-        while (i := int(np.searchsorted(starts, due - place))) < len(starts):
-            begin = int(starts[i])
-            blocks.append((place + begin, line + int(np.searchsorted(newlines, begin))))
+    for place, content, starts in _records(opened, digesting, told):
+        text, done = np.frombuffer(content, dtype=np.uint8), 0
+        while (begin := _first_start(content, starts, due - place)) is not None:
+            line, done = line + counted(text[done:begin], NEWLINE), begin
+            blocks.append((place + begin, line))
             due = (place + begin) // BLOCK * BLOCK + BLOCK
-        line += len(newlines)
-        end = place + len(text)
-        unended = bool(text[-1] != NEWLINE)
-        line += int(unended)
+        line += counted(text[done:], NEWLINE)
+        end = place + len(content)
+        line += not content.endswith(b"\n")
     return blocks, end, line - opened.line
+
+
+def _first_start(content: bytes, starts: np.ndarray | None, least: int) -> int | None:
+    """Where the first record begins that does so at `least` or after it."""
+    if starts is not None:
+        i = int(np.searchsorted(starts, least))
+        return int(starts[i]) if i < len(starts) else None
+    begin = content.find(b"\n", least - 1) + 1 if least > 0 else 0
+    return begin if begin < len(content) and (begin or least <= 0) else None
 
 
 def _records(
     opened: Opened, digesting: Digesting, told: Callable[[float], None]
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Whole records, many at a time: where they lie, their bytes, and where each begins among them."""
+) -> Iterator[tuple[int, bytes, np.ndarray | None]]:
+    """Whole records, many at a time: where they lie, their bytes, and where each begins among them; None where each
+    line is one."""
     it = marks("" if opened.format == "jsonl" else opened.dialect.quote, opened.dialect.delimiter)
     place, rest = opened.start, b""
     skip = opened.start
     for piece in _pieces(opened.path, opened.name, digesting, told):
-        text = np.frombuffer(rest + piece[skip:], dtype=np.uint8)
+        content = rest + piece[skip:]
         skip = 0
-        ends = record_ends(text, it, whole=False)
-        if not len(ends) and len(text) > PIECE:
-            ends = np.flatnonzero(text == NEWLINE)  # an opened quotation mark that nothing closes
-        whole = int(ends[-1]) + 1 if len(ends) else 0
+        whole, starts = _whole_records(content, it)
         if whole:
-            yield place, text[:whole], np.append(0, ends[:-1] + 1)
-        place, rest = place + whole, text[whole:].tobytes()
+            yield place, content[:whole], starts
+        place, rest = place + whole, content[whole:]
         if len(rest) > LARGEST_RECORD:
             raise InvalidInput(
                 f"A line of {opened.name} has more than {LARGEST_RECORD >> 20} MiB.",
@@ -336,7 +342,18 @@ def _records(
                 todo="See what the file is.",
             )
     if rest:
-        yield place, np.frombuffer(rest, dtype=np.uint8), np.zeros(1, dtype=np.int64)
+        yield place, rest, np.zeros(1, dtype=np.int64)
+
+
+def _whole_records(content: bytes, it: Marks) -> tuple[int, np.ndarray | None]:
+    """How many bytes are whole records, and where each of them begins; None where each line is one."""
+    if it.quote < 0 or it.quote not in content:
+        return content.rfind(b"\n") + 1, None
+    text = np.frombuffer(content, dtype=np.uint8)
+    ends = record_ends(text, it, whole=False)
+    if not len(ends) and len(text) > PIECE:
+        ends = np.flatnonzero(text == NEWLINE)  # an opened quotation mark that nothing closes
+    return (int(ends[-1]) + 1, np.append(0, ends[:-1] + 1)) if len(ends) else (0, None)
 
 
 def _divide_table(

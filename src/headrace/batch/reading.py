@@ -7,6 +7,7 @@ well formed gives the same values either way.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ import polars as pl
 from headrace.batch.dialect import Dialect
 from headrace.batch.isolating import isolated
 from headrace.batch.job import Input, Plan
-from headrace.batch.lines import NEWLINE, Marks, delimiters, marks, record_ends
+from headrace.batch.lines import NEWLINE, Marks, counted, delimiters, marks, record_ends
 from headrace.batch.sources import scan
 from headrace.batch.stamps import changed, stamp
 from headrace.data.frames import columns_of, storable
@@ -132,7 +133,7 @@ class Reader:
             frame = _parsed(text, it.dialect, kinds)
             if frame is None:
                 frame = _parsed(text, it.dialect, dict.fromkeys(kinds, pl.String))
-            if frame is not None and frame.height == len(found.starts):
+            if frame is not None and frame.height == found.count:
                 return frame, found.lines, found.text, []
         good, rejects = found.sound(it.name, it.columns)
         frame, bad = _parsed_each(found, good, it.dialect, it.columns)
@@ -227,23 +228,43 @@ class _Records:
 
     def __init__(self, text: bytes, line: int, its: Marks) -> None:
         self._text = text
+        self._line = line
         self._its = its
         self._quoted = its.quote >= 0 and its.quote in text
         self._bytes = np.frombuffer(text, dtype=np.uint8)
-        ends = record_ends(self._bytes, its) if self._quoted else np.flatnonzero(self._bytes == NEWLINE)
-        if not len(ends) or ends[-1] != len(text) - 1:
-            ends = np.append(ends, len(text))
-        self.starts = np.append(0, ends[:-1] + 1)
-        self.ends = ends
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """Where each record ends."""
+        ends = record_ends(self._bytes, self._its) if self._quoted else np.flatnonzero(self._bytes == NEWLINE)
+        whole = len(ends) and ends[-1] == len(self._text) - 1
+        return ends if whole else np.append(ends, len(self._text))
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """Where each record begins."""
+        return np.append(0, self.ends[:-1] + 1)
+
+    @cached_property
+    def lines(self) -> np.ndarray:
+        """The line of each record."""
+        if not self._quoted:
+            return np.arange(self._line, self._line + self.count)
+        return self._line + np.searchsorted(np.flatnonzero(self._bytes == NEWLINE), self.starts)
+
+    @cached_property
+    def count(self) -> int:
+        """How many there are; where nothing is quoted they are not looked for, which takes ten times as long."""
         if self._quoted:
-            newlines = np.flatnonzero(self._bytes == NEWLINE)
-            self.lines = line + np.searchsorted(newlines, self.starts)
-        else:
-            self.lines = np.arange(line, line + len(self.starts))
+            return len(self.ends)
+        return counted(self._bytes, NEWLINE) + (not self._text.endswith(b"\n"))
 
     def well_formed(self, width: int) -> bool:
         """Whether there are as many delimiters as so many records of `width` fields have."""
-        return len(self._delimiters()) == len(self.starts) * (width - 1) and width > 1
+        if width == 1:
+            return False
+        found = len(self._delimiters()) if self._quoted else counted(self._bytes, self._its.delimiter)
+        return found == self.count * (width - 1)
 
     def _delimiters(self) -> np.ndarray:
         if self._quoted:

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -281,7 +282,8 @@ class Runner:
         most = most_rejects(under.asked.options.rejects, total.read)
         if most is not None and total.rejected > most:
             raise _too_many(total, under.asked.options.rejects, rejects)
-        paths = [under.parts.answers(chunk) for chunk in under.chunks if counts[chunk.number].scored]
+        with ThreadPoolExecutor(threads_of(under.asked.options.threads, self._spare)) as pool:
+            paths = list(pool.map(under.parts.answers, [c for c in under.chunks if counts[c.number].scored]))
         self.target(under.job).deliver(under.job, paths, under.shape, lambda: self._note(under.job))
         if under.asked.options.capture:
             self._ship(under)

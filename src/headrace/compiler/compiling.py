@@ -19,7 +19,7 @@ from headrace.kernel.schema import Scalar, Schema
 from headrace.runtimes.graph import GraphScorer
 from headrace.runtimes.plan import Link, Number, Plan, encoder_width
 
-BLOCK_ROWS = 8_192
+BLOCK_ROWS = 2_048
 BLOCK_BYTES = 256 << 20
 
 for _family in pkgutil.iter_modules(converters.__path__):

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from scipy.stats import spearmanr
-
 from headrace.kernel.records import Metric, Promotion, Proof, Record, Rollout, Run, Version, Window
 from headrace.notices.receivers import receivers
 from headrace.training.metrics import HIGHER_IS_BETTER, PRIMARY
@@ -215,6 +213,8 @@ def _online(f: Facts) -> Found:
     if len(same) < FEWEST_RELEASES:
         return 0.0, f"missing: {FEWEST_RELEASES} versions whose outcomes are known; there are {len(same)}"
     sign = -1 if HIGHER_IS_BETTER.get(same[0].metric, True) else 1
+    from scipy.stats import spearmanr  # takes most of a second to import, which other commands need not wait for
+
     found = float(spearmanr([sign * one.offline for one in same], [one.online for one in same]).statistic)
     said = f"over {len(same)} versions the order by {same[0].metric} and the order by online loss agree to {found:.2f}"
     return (1.0, said) if found >= AGREEMENT else (0.0, f"not: {said}")

@@ -1,7 +1,8 @@
 """From raw scores to answers: one routine for every form, each value through the same calls of the C library, alone.
 
 onnxruntime's own Exp and Sigmoid change their last bits with the size of a batch, numpy's `exp` differs from libm's,
-and a browser's from both. So exponentials are `math.exp`, value by value; what is left is exactly rounded anyway.
+and a browser's from both. So exponentials are `math.exp`, value by value; what is left is exactly rounded anyway. Many
+values at once go through `runtimes.exponentials`, which makes the same calls without Python between them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from headrace.kernel.ports import AnswerArrays, Answers
 from headrace.kernel.schema import Scalar
+from headrace.runtimes.exponentials import exponentials, logistics
 from headrace.runtimes.plan import Link
 from headrace.runtimes.single import exponential32, logistic32, softmax32
 
@@ -103,30 +105,8 @@ def logistic(score: float) -> float:
         return 0.0
 
 
-def exponential(score: float) -> float:
-    """exp(score), infinite where it is too large for a double."""
-    try:
-        return math.exp(score)
-    except OverflowError:
-        return math.inf
-
-
-def exponentials(values: np.ndarray) -> np.ndarray:
-    """`exponential` of each; the same shape."""
-    flat = values.ravel().tolist()
-    try:
-        powers = list(map(math.exp, flat))
-    except OverflowError:
-        powers = list(map(exponential, flat))
-    return np.array(powers).reshape(values.shape)
-
-
-def _logistics(scores: np.ndarray) -> np.ndarray:
-    return 1.0 / (1.0 + exponentials(-scores))
-
-
 def _second_class(scores: np.ndarray) -> np.ndarray:
-    share = _logistics(scores[:, :1])
+    share = logistics(scores[:, :1])
     return np.hstack([1.0 - share, share])
 
 
@@ -152,7 +132,7 @@ _TURNS: dict[str, Turn] = {
     "exp": exponentials,
     "exp32": _as_they_are,
     "logistic": _second_class,
-    "logistics": _logistics,
+    "logistics": logistics,
     "logistic32": _second_class32,
     "softmax": _softmax,
     "softmax32": lambda scores: softmax32(scores).astype(np.float64),
@@ -163,7 +143,7 @@ _VALUES: dict[str, Turn] = {
     "identity": _as_they_are,
     "exp": exponentials,
     "exp32": lambda scores: exponential32(scores).astype(np.float64),
-    "logistic": _logistics,
+    "logistic": logistics,
     "logistic32": lambda scores: logistic32(scores).astype(np.float64),
     "softmax": _softmax,
     "softmax32": lambda scores: softmax32(scores).astype(np.float64),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import digamma
 
 from headrace.compiler.converters.decomposition import project
 from headrace.compiler.converting import Prediction, converts
@@ -110,6 +109,8 @@ def gaussian_mixture(step: Any, x: Tensor) -> Prediction:
 
 def _spread_of_weights(step: Any, columns: int) -> np.ndarray:
     """What the distribution over precisions adds to each component's log probability."""
+    from scipy.special import digamma
+
     freedom = np.asarray(step.degrees_of_freedom_)
     digammas = digamma(0.5 * (freedom - np.arange(columns)[:, np.newaxis]))
     log_lambda = columns * np.log(2.0) + np.sum(digammas, axis=0)
