@@ -23,7 +23,7 @@ demo: $(VENV)/demo.done
 test: $(VENV)/test.done
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not servers and not soak"
 
-test-all: test lint $(VENV)/clients.done
+test-all: test lint $(VENV)/clients.done $(VENV)/engines.done
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "servers and not soak and not timing" --timeout 900
 	@$(BIN)/python -m pytest -m "servers and not soak and timing" --timeout 900
 	@HEADRACE_TEST_WORKSPACE=shared $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not servers and not soak" \
@@ -68,11 +68,22 @@ $(VENV)/clients.done: $(VENV)/test.done requirements/clients.txt
 	@$(VENV)/clients/bin/python -m pip --disable-pip-version-check --no-input -q install --no-deps --require-hashes -r requirements/clients.txt
 	@touch $@
 
+$(VENV)/engines.done: $(VENV)/test.done requirements/engines.txt
+	@echo "installing Ray and Spark, which are large (once)"
+	@$(LOCKED) -r requirements/engines.txt
+	@touch $@
+
+# All but those of engines, which are large.
+EXTRAS := batch catboost client duckdb grpc lightgbm mlflow oidc pandas sklearn traces xgboost
+
 lock:
 	@uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --no-strip-extras \
 		pyproject.toml requirements/build.in --extra sklearn -o requirements/demo.txt
 	@uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --no-strip-extras \
-		pyproject.toml requirements/build.in --all-extras --group test --group lint -c requirements/demo.txt -o requirements/test.txt
+		pyproject.toml requirements/build.in $(EXTRAS:%=--extra %) --group test --group lint -c requirements/demo.txt \
+		-o requirements/test.txt
+	@uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --no-strip-extras \
+		pyproject.toml requirements/build.in --extra ray --extra spark -c requirements/test.txt -o requirements/engines.txt
 	@uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --no-strip-extras \
 		requirements/clients.in -o requirements/clients.txt
 

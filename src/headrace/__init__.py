@@ -30,7 +30,13 @@ _HOMES = {
 }
 
 
+_OPTIONAL = ("ray", "spark")
+"""Modules for people who live in one of these."""
+
+
 def __getattr__(name: str) -> Any:
+    if name in _OPTIONAL:
+        return importlib.import_module(f"headrace.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'headrace' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from headrace.batch.engines.choosing import need_engine
 from headrace.batch.job import UNDER_WAY, Asked, Job, Options
 from headrace.batch.jobs import Jobs
 from headrace.batch.origins.finding import find, is_file
@@ -69,6 +70,7 @@ def _absolute(place: str) -> str:
 
 def _need_possible(options: Options) -> None:
     most_rejects(options.rejects, 1)
+    need_engine(options.engine)
     if options.report:
         need("xlsxwriter", "A report")
     if options.chunk <= 0 or options.threads < 0:

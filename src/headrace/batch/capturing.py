@@ -33,7 +33,7 @@ class Policy(NamedTuple):
 
 
 class Capturing:
-    """Makes the rows of one job for the predictions table.
+    """Makes the rows of one job for the predictions table; can be sent to other machines, with the secret if it hashes.
 
     Args:
         moment: when the job was begun, in UTC.
@@ -44,7 +44,8 @@ class Capturing:
         self._asked = asked
         self._plan = plan
         self._schema = schema
-        self._policy = policy
+        self._hashed = policy.rule.hashed
+        self._secret = policy.secret() if self._hashed else b""
         self._moment = moment.replace(tzinfo=None)
         self._who = who
         hidden = policy.rule.masked
@@ -85,12 +86,14 @@ class Capturing:
 
     def _protected(self, seen: pl.DataFrame) -> pl.DataFrame:
         """The columns with keyed hashes in place of those that are hashed."""
-        names = [name for name in self._policy.rule.hashed if name in seen.columns and name != self._time]
+        names = [name for name in self._hashed if name in seen.columns and name != self._time]
         if not names:
             return seen
-        secret = self._policy.secret()
         return seen.with_columns(
-            [pl.Series(name, [hashed(value, secret) for value in seen[name].to_list()], pl.String) for name in names]
+            [
+                pl.Series(name, [hashed(value, self._secret) for value in seen[name].to_list()], pl.String)
+                for name in names
+            ]
         )
 
 

@@ -26,6 +26,8 @@ class Options(Record, frozen=True, kw_only=True, omit_defaults=True):
     a table or query whose column is above a value (or any) and up to another; `only` takes some of the files that the
     source finds. `schedule` is the name of the schedule that began the job, and `report` whom its report is mailed to.
     `capture`: whether predictions go to the predictions table as those of requests do.
+    `engine` is where chunks are scored: ``local``, ``ray`` or ``spark``, the last two with an address, as in
+    ``ray:ADDRESS``, if it does not stand in the environment; like `chunk` it does not change the result.
     `within` names the folders in which every file of the source must lie, whatever links lead there; None for anywhere.
     """
 
@@ -47,6 +49,7 @@ class Options(Record, frozen=True, kw_only=True, omit_defaults=True):
     schedule: str = ""
     report: tuple[str, ...] = ()
     capture: bool = True
+    engine: str = "local"
 
 
 class Asked(Record, frozen=True, kw_only=True):

@@ -29,6 +29,17 @@ class Mark(Record, frozen=True, kw_only=True):
     figures: Figures = Figures()
 
 
+class Part(Record, frozen=True, kw_only=True):
+    """What a chunk gave. `answers` are in the format of the result; `captured` are its rows for the predictions table,
+    as an Arrow file, and nothing where none are wanted."""
+
+    counts: Counts
+    rejects: list[Reject] = []
+    answers: bytes = b""
+    captured: bytes = b""
+    figures: Figures = Figures()
+
+
 class Parts:
     """The parts of one job, in the folder that they share."""
 
@@ -36,28 +47,22 @@ class Parts:
         self._objects = objects
         self._folder = folder
 
-    def put(
-        self,
-        chunk: Chunk,
-        answers: bytes,
-        counts: Counts,
-        rejects: list[Reject],
-        captured: bytes = b"",
-        figures: Figures = Figures(),  # noqa: B008 - frozen
-    ) -> None:
+    def put(self, chunk: Chunk, part: Part) -> None:
         """Keep what a chunk gave.
-
-        Args:
-            captured: its rows for the predictions table, as an Arrow file; nothing where none are wanted.
 
         Raises:
             StorageUnavailable: there is no room; nothing of it counts.
         """
-        self._objects.put(self.answers_path(chunk), answers)
-        if captured:
-            self._objects.put(self.captured_path(chunk), captured)
-        checksum = zlib.crc32(answers)
-        mark = Mark(counts=counts, rejects=rejects, size=len(answers), checksum=checksum, figures=figures)
+        self._objects.put(self.answers_path(chunk), part.answers)
+        if part.captured:
+            self._objects.put(self.captured_path(chunk), part.captured)
+        mark = Mark(
+            counts=part.counts,
+            rejects=part.rejects,
+            size=len(part.answers),
+            checksum=zlib.crc32(part.answers),
+            figures=part.figures,
+        )
         self._objects.put(self._mark_path(chunk), msgspec.msgpack.encode(mark))
 
     def mark(self, chunk: Chunk) -> Mark | None:

@@ -96,31 +96,20 @@ class Reader:
             return self._checked(it, *self._table(it, block))
         start, line = it.blocks[block]
         end = it.blocks[block + 1][0] if block + 1 < len(it.blocks) else it.end
-        text = _bytes(it, start, end)
+        text = bytes_between(it, start, end)
         if it.format == "jsonl":
             return self._json_lines(it, text, line)
         return self._checked(it, *self._text(it, text, line))
 
     def _table(self, it: Input, block: int) -> tuple[pl.DataFrame, np.ndarray, Any, list[Reject]]:
-        first = it.blocks[block][0]
+        first, number = it.blocks[block]
         last = it.blocks[block + 1][0] if block + 1 < len(it.blocks) else it.end
-        _need_unchanged(it)
-        try:
-            frame = scan(Path(it.path), it.format).slice(first, last - first).collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            _need_unchanged(it)
-            raise InvalidInput(
-                f"{it.name} cannot be read: {str(error).splitlines()[0]}.",
-                field="source",
-                todo="Save it again from its source, and score it anew.",
-            ) from error
-        _need_unchanged(it)
-        frame = storable(frame).rename(self._plan.rename)
+        frame = storable(rows_between(it, first, last)).rename(self._plan.rename)
 
         def record(row: int) -> str:
             return msgspec.json.encode(frame.row(row, named=True), enc_hook=str).decode()
 
-        return frame, np.arange(first + 1, last + 1), record, []
+        return frame, np.arange(number + 1, number + 1 + last - first), record, []
 
     def _text(self, it: Input, text: bytes, line: int) -> tuple[pl.DataFrame, np.ndarray, Any, list[Reject]]:
         """The records of a block of CSV as a frame, the line of each, and those that are no records."""
@@ -347,7 +336,33 @@ def _reject(it: Input, one: Broken, row: int, lines: np.ndarray, record: Any) ->
     return Reject(it.name, int(lines[row]), one.column.name, one.what(int(row)), record(int(row)))
 
 
-def _bytes(it: Input, start: int, end: int) -> bytes:
+def rows_between(it: Input, start: int, end: int) -> pl.DataFrame:
+    """The rows `start` up to `end` of a table, as they stand there.
+
+    Raises:
+        Conflict: the file changed since it was planned, or is gone.
+        InvalidInput: it cannot be read.
+    """
+    _need_unchanged(it)
+    try:
+        frame = scan(Path(it.path), it.format).slice(start, end - start).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        _need_unchanged(it)
+        raise InvalidInput(
+            f"{it.name} cannot be read: {str(error).splitlines()[0]}.",
+            field="source",
+            todo="Save it again from its source, and score it anew.",
+        ) from error
+    _need_unchanged(it)
+    return frame
+
+
+def bytes_between(it: Input, start: int, end: int) -> bytes:
+    """The bytes `start` up to `end` of a text.
+
+    Raises:
+        Conflict: the file changed since it was planned, or is gone.
+    """
     _need_unchanged(it)
     with Path(it.path).open("rb") as file:
         file.seek(start)

@@ -14,8 +14,8 @@ import polars as pl
 from polars.exceptions import PanicException
 
 from headrace.batch.capturing import Capturing, Policy
+from headrace.batch.engines.choosing import engine_of
 from headrace.batch.engines.engine import Engine
-from headrace.batch.engines.local import LocalEngine
 from headrace.batch.figures import added, edges_of
 from headrace.batch.job import Asked, Chunk, Counts, Job, Plan
 from headrace.batch.jobs import Jobs
@@ -23,13 +23,12 @@ from headrace.batch.origins.finding import find
 from headrace.batch.parts import Mark, Parts
 from headrace.batch.planning import chunks_of, localised, make_plan, need_within, read_plan, threads_of, write_plan
 from headrace.batch.reporting import read_told, told, write_report
-from headrace.batch.scoring import Scoring
+from headrace.batch.scoring import Order
 from headrace.batch.sources import TEXTS
 from headrace.batch.targets.choosing import target_of
 from headrace.batch.targets.target import Target
 from headrace.batch.uploads import PREFIX, located
 from headrace.batch.writing import Shape, read_first, shape_of
-from headrace.compiler.golden import stored_golden
 from headrace.kernel.errors import Fault, FellShort, HeadraceError, InvalidInput, NotTrusted
 from headrace.kernel.objects import Objects
 from headrace.kernel.places import Places
@@ -218,13 +217,11 @@ class Runner:
         if not left:
             return
         folder = self._versions.folder(under.version)
-        scorer = self._scorer(under.version)
-        golden = lambda: stored_golden(folder).columns  # noqa: E731
-        capturing = self._capturing(under)
         edges = edges_of(pl.read_ipc(folder / GOLDEN_OUTPUTS)) if under.asked.options.report else None
-        scoring = Scoring(under.asked, under.plan, scorer, under.shape, under.parts, golden, capturing, edges)
-        last = time.monotonic()
-        scored = self._engine(under.asked).scored(left, scoring.score)
+        order = Order(under.asked, under.plan, under.shape, self._capturing(under), edges)
+        engine = self._engine(under, folder)
+        began = last = time.monotonic()
+        scored = engine.scored(left, order, under.parts.put)
         try:
             for chunk, counts in scored:
                 done[chunk.number] = counts
@@ -232,7 +229,7 @@ class Runner:
                 if time.monotonic() - last >= TOLD_SECONDS:
                     last = time.monotonic()
                     self._tell(under, done, watching)
-                if over() and len(done) < len(under.chunks):
+                if over() and len(done) < len(under.chunks) and time.monotonic() - began >= engine.turn:
                     raise Paused
         finally:
             scored.close()
@@ -255,8 +252,12 @@ class Runner:
             del self._scorers[next(iter(self._scorers))]
         return found
 
-    def _engine(self, asked: Asked) -> Engine:
-        return LocalEngine(threads_of(asked.options.threads, self._spare))
+    def _engine(self, under: Under, folder: Path) -> Engine:
+        """Where the chunks are scored; what leaves this machine was verified before."""
+        options, version = under.asked.options, under.version
+        scorer = self._scorer(version)
+        threads = threads_of(options.threads, self._spare)
+        return engine_of(options.engine, threads, options.threads, folder, version.digest, lambda: scorer)
 
     def _tell(self, under: Under, done: dict[int, Counts], watching: Watching) -> None:
         total = _sum(done.values())

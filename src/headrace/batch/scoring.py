@@ -1,4 +1,4 @@
-"""What an engine does with a chunk, wherever that is: read its blocks, score them, and keep the part.
+"""What an engine does with a chunk, wherever that is: read its blocks, and score them.
 
 A model is called once for each block, so that what it says cannot depend on how chunks were cut; rows at which it
 raises are found by halves and rejected.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ from headrace.batch.capturing import Capturing
 from headrace.batch.figures import Figures, added, figures_of
 from headrace.batch.isolating import isolated
 from headrace.batch.job import Asked, Chunk, Counts, Plan
-from headrace.batch.parts import Parts
+from headrace.batch.parts import Part
 from headrace.batch.reading import Reader, Reject, explained
 from headrace.batch.writing import ID, TABLES, VERSION, Shape, block_bytes
 from headrace.compiler.golden import answers_frame
@@ -25,36 +25,42 @@ from headrace.kernel.errors import HeadraceError, Unavailable
 from headrace.kernel.ports import AnswerArrays, Columns, Scorer
 
 
-class Scoring:
-    """Scores the chunks of one job; safe to call from several threads."""
+class Order(NamedTuple):
+    """What is to be done with the chunks of one job, as it can be sent to other machines.
 
-    def __init__(
-        self,
-        asked: Asked,
-        plan: Plan,
-        scorer: Scorer,
-        shape: Shape,
-        parts: Parts,
-        golden: Callable[[], Columns],
-        capturing: Capturing | None,
-        edges: tuple[float, ...] | None,
-    ) -> None:
-        self._edges = edges
-        self._capturing = capturing
+    `edges` are those of the figures for a report; None where there is none.
+    """
+
+    asked: Asked
+    plan: Plan
+    shape: Shape
+    capturing: Capturing | None
+    edges: tuple[float, ...] | None
+
+
+class Scoring:
+    """Scores the chunks of one job; safe to call from several threads.
+
+    Args:
+        golden: gives the version's golden rows.
+    """
+
+    def __init__(self, order: Order, scorer: Scorer, golden: Callable[[], Columns]) -> None:
+        self._edges = order.edges
+        self._capturing = order.capturing
         self._golden = golden
-        self._asked = asked
-        self._plan = plan
+        self._asked = order.asked
+        self._plan = order.plan
         self._scorer = scorer
-        self._shape = shape
-        self._parts = parts
+        self._shape = shape = order.shape
         self._dtypes: Any = shape.answers
         known = {c.name for c in scorer.schema.asked if c.type != "string"}
         plain = (shape.renamed.get(name, name) for name in shape.keep if name not in known)
-        self._risky = (*plain, *shape.answers) if asked.options.escape else ()
-        self._reader = Reader(plan, scorer.schema, typed=shape.form in TABLES)
+        self._risky = (*plain, *shape.answers) if order.asked.options.escape else ()
+        self._reader = Reader(order.plan, scorer.schema, typed=shape.form in TABLES)
 
-    def score(self, chunk: Chunk) -> Counts:
-        """Score a chunk and keep its part; gives its counts."""
+    def part(self, chunk: Chunk) -> Part:
+        """Score a chunk."""
         written = io.BytesIO()
         frames: list[pl.DataFrame] = []
         captured: list[pl.DataFrame] = []
@@ -73,10 +79,14 @@ class Scoring:
                 written.write(block_bytes(frame, self._shape.form, self._risky))
         if frames and scored:
             pl.concat(frames).write_ipc(written)
-        counts = Counts(scored=scored, rejected=len(rejects))
         rejects.sort(key=lambda one: one.line)
-        self._parts.put(chunk, written.getvalue(), counts, rejects, _as_file(captured), added(figures))
-        return counts
+        return Part(
+            counts=Counts(scored=scored, rejected=len(rejects)),
+            rejects=rejects,
+            answers=written.getvalue(),
+            captured=_as_file(captured),
+            figures=added(figures),
+        )
 
     def _block(self, place: int, block: int, captured: list[pl.DataFrame]) -> tuple[pl.DataFrame, list[Reject]]:
         """The rows of a block as they stand in the result, and those that are rejected; those for the predictions table

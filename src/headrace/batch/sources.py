@@ -136,8 +136,8 @@ def _from_excel(path: Path, folder: Path, name: str) -> Path:
     return place
 
 
-def need(module: str, what: str) -> Any:
-    """A library that `what` needs.
+def need(module: str, what: str, extra: str = "batch") -> Any:
+    """A library that `what` needs, which comes with an extra.
 
     Raises:
         MissingExtra: it is not installed.
@@ -146,7 +146,7 @@ def need(module: str, what: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtra(
-            f"{what} needs {module}, which is not installed.", todo="Install it: pip install 'headrace[batch]'."
+            f"{what} needs {module}, which is not installed.", todo=f"Install it: pip install 'headrace[{extra}]'."
         ) from error
 
 

@@ -42,6 +42,7 @@ def schedules(model: str, section: ModelSection) -> list[Schedule]:
                 append=one.append,
                 overwrite=one.overwrite,
                 capture=one.capture,
+                engine=one.engine,
                 tell=one.tell,
                 report=one.report,
                 schedule=one.name,

@@ -107,6 +107,7 @@ class BatchSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     append: bool = False
     overwrite: bool = False
     capture: bool = True
+    engine: Annotated[str, msgspec.Meta(pattern="^(local|(ray|spark)(:.+)?)$")] = "local"
     tell: tuple[str, ...] = ()
     report: tuple[str, ...] = ()
 

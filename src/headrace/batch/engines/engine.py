@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Sequence
 from typing import Protocol
 
 from headrace.batch.job import Chunk, Counts
+from headrace.batch.parts import Part
+from headrace.batch.scoring import Order
+
+Keep = Callable[[Chunk, Part], None]
 
 
 class Engine(Protocol):
-    """Has every chunk scored, wherever that happens; the parts are kept by whoever scores."""
+    """Has every chunk scored, wherever that happens. `turn` is how many seconds it should at least be let work
+    before it is stopped for a while, because beginning again costs it something."""
 
-    def scored(self, chunks: Iterable[Chunk], score: Callable[[Chunk], Counts]) -> Generator[tuple[Chunk, Counts]]: ...
+    turn: float
+
+    def scored(self, chunks: Sequence[Chunk], order: Order, keep: Keep) -> Generator[tuple[Chunk, Counts]]:
+        """Each chunk once its part is kept, in the order in which that happens; closed early, it leaves the rest.
+
+        Args:
+            keep: keeps a part, on this machine; may be called from several threads.
+
+        Raises:
+            Unavailable: the engine, or a library of it, is not there.
+        """
+        ...

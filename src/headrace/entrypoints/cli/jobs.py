@@ -45,6 +45,13 @@ def size_of(text: str) -> int:
 @click.option("--no-capture", is_flag=True, help="Keep the predictions out of the predictions table.")
 @click.option("--chunk", default="16MB", show_default=True, metavar="SIZE", help="How much is scored at once.")
 @click.option("--threads", default=0, metavar="N", help="How many work; as many as there are cores by default.")
+@click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    metavar="local|ray|spark",
+    help="Where it is scored: here, or on a cluster (ray:ADDRESS, spark:MASTER).",
+)
 @click.option("--priority", default=0, metavar="N", help="Turns among waiting jobs: one more is twice as many.")
 @click.option(
     "--tell", multiple=True, metavar="TO", help="Whom to tell when it has ended: a mail address or a webhook."
@@ -75,6 +82,7 @@ def score(call: Call, model: str, source: str, destination: str, **asked: Any) -
         "capture": not asked["no_capture"],
         "chunk": size_of(asked["chunk"]),
         "threads": asked["threads"],
+        "engine": asked["engine"],
         "priority": asked["priority"],
         "tell": asked["tell"],
     }

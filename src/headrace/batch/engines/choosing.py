@@ -1,0 +1,46 @@
+"""Which engine scores a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from headrace.batch.engines.engine import Engine
+from headrace.batch.engines.local import LocalEngine
+from headrace.batch.engines.on_ray import RayEngine
+from headrace.batch.engines.on_spark import SparkEngine
+from headrace.compiler.golden import stored_golden
+from headrace.kernel.errors import InvalidInput
+from headrace.kernel.ports import Scorer
+
+ELSEWHERE = {"ray": RayEngine, "spark": SparkEngine}
+
+
+def need_engine(text: str) -> tuple[str, str]:
+    """An engine's name and its address.
+
+    Raises:
+        InvalidInput: there is no such engine.
+    """
+    name, _, address = text.partition(":")
+    if name not in ("local", *ELSEWHERE) or (name == "local" and address):
+        raise InvalidInput(
+            f"There is no engine {text!r}.",
+            field="engine",
+            expected="local, ray, spark, ray:ADDRESS or spark:MASTER",
+            todo="Name one of these.",
+        )
+    return name, address
+
+
+def engine_of(text: str, threads: int, wanted: int, bundle: Path, digest: str, opened: Callable[[], Scorer]) -> Engine:
+    """The engine that a job names.
+
+    Args:
+        threads: how many work here; `wanted` is what the job says of it, 0 for nothing.
+        opened: gives the scorer, for an engine of this process.
+    """
+    name, address = need_engine(text)
+    if name == "local":
+        return LocalEngine(threads, opened(), lambda: stored_golden(bundle).columns)
+    return ELSEWHERE[name](bundle, digest, address, wanted)
