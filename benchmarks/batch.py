@@ -1,9 +1,11 @@
 """A file of many rows, scored: `headrace score` beside pandas with scikit-learn, and beside reading and writing alone.
 
     python benchmarks/batch.py [--rows 10000000] [--folder DIR] [--models linear,trees] [--formats csv,parquet]
+        [--who headrace,pandas,...] [--rounds 2]
 
-Each contestant runs in a process of its own, from its start to the end of its file; its memory is the peak that the
-system saw. What is not installed is left out: pip install scikit-learn mlflow pyarrow pyspark "ray[data]".
+Each contestant runs in a process of its own, from its start to the end of its file, and the best of the rounds counts;
+its memory is the peak that the system saw, where it is one process. What is not installed is left out: pip install
+scikit-learn mlflow pyarrow pyspark "ray[data]". Spark and Ray run on this machine's cores and write folders of files.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -61,6 +64,18 @@ def prepare(folder: Path, rows: int, models: list[str]) -> None:
         columns = make_column_transformer((StandardScaler(), NUMBERS), (encoder, TEXTS))
         fitted = make_pipeline(columns, fitters[name]).fit(example, truth)
         joblib.dump(fitted, folder / f"{name}.joblib")
+        if importlib.util.find_spec("mlflow"):
+            import mlflow.sklearn
+            from mlflow.models import infer_signature
+
+            signature = infer_signature(example, fitted.predict_proba(example.head()))
+            mlflow.sklearn.save_model(
+                fitted,
+                str(folder / f"{name}.mlflow"),
+                signature=signature,
+                pyfunc_predict_fn="predict_proba",
+                serialization_format="cloudpickle",
+            )
         ws.register(name, fitted, example=example.head(5_000))
         ws.promote(f"{name}@1")
 
@@ -71,20 +86,40 @@ def _pandas(frame: Any) -> Any:
     return pd.DataFrame({name: frame[name].to_list() for name in frame.columns})
 
 
-def by_headrace(folder: Path, model: str, form: str, out: Path) -> None:
+def by_headrace(folder: Path, model: str, form: str, out: Path, *more: str) -> None:
     """`headrace score`, one column kept, with ids; no copy for the predictions table, as the others keep none."""
     from headrace.entrypoints.cli import main as headrace
 
     words = ["--workspace", str(folder / "ws"), "score", model, str(folder / f"rows.{form}"), str(out)]
-    headrace([*words, "--keep", "s0", "--no-capture", "--json"], standalone_mode=False)
+    headrace([*words, "--keep", "s0", "--no-capture", "--json", "--overwrite", *more], standalone_mode=False)
 
 
 def by_pandas(folder: Path, model: str, form: str, out: Path) -> None:
     """What people write: pandas reads chunks, the pipeline answers, pandas writes."""
     import joblib
-    import pandas as pd
 
     fitted = joblib.load(folder / f"{model}.joblib")
+    _in_chunks(folder, form, out, fitted.predict_proba)
+
+
+def by_mlflow(folder: Path, model: str, form: str, out: Path) -> None:
+    """The same loop around MLflow's `pyfunc`, which holds each chunk against the model's signature."""
+    import mlflow.pyfunc
+
+    _in_chunks(folder, form, out, mlflow.pyfunc.load_model(str(folder / f"{model}.mlflow")).predict)
+
+
+def _answers(chunk: Any, shares: Any) -> Any:
+    import pandas as pd
+
+    answers = pd.DataFrame({"s0": chunk["s0"], "prediction": shares.argmax(axis=1)})
+    answers["p0"], answers["p1"] = shares[:, 0], shares[:, 1]
+    return answers
+
+
+def _in_chunks(folder: Path, form: str, out: Path, said: Callable[[Any], Any]) -> None:
+    import pandas as pd
+
     if form == "csv":
         chunks: Any = pd.read_csv(folder / "rows.csv", chunksize=CHUNK)
     else:
@@ -93,9 +128,7 @@ def by_pandas(folder: Path, model: str, form: str, out: Path) -> None:
         chunks = (batch.to_pandas() for batch in pq.ParquetFile(folder / "rows.parquet").iter_batches(CHUNK))
     writer: Any = None
     for number, chunk in enumerate(chunks):
-        shares = fitted.predict_proba(chunk)
-        answers = pd.DataFrame({"s0": chunk["s0"], "prediction": fitted.classes_[shares.argmax(axis=1)]})
-        answers["p0"], answers["p1"] = shares[:, 0], shares[:, 1]
+        answers = _answers(chunk, said(chunk))
         if form == "csv":
             answers.to_csv(out, mode="w" if number == 0 else "a", header=number == 0, index=False)
         else:
@@ -106,6 +139,64 @@ def by_pandas(folder: Path, model: str, form: str, out: Path) -> None:
             writer.write_table(table)
     if writer is not None:
         writer.close()
+
+
+def by_spark(folder: Path, model: str, form: str, out: Path) -> None:
+    """`mapInPandas` over what Spark reads, in its own files."""
+    import joblib
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.builder.master("local[*]").config("spark.ui.enabled", "false").getOrCreate()
+    spark.sparkContext.pythonExec = sys.executable
+    fitted = spark.sparkContext.broadcast(joblib.load(folder / f"{model}.joblib"))
+
+    def score(chunks: Any) -> Any:
+        for chunk in chunks:
+            yield _answers(chunk, fitted.value.predict_proba(chunk))
+
+    kinds = ", ".join([*(f"{name} double" for name in NUMBERS), *(f"{name} string" for name in TEXTS)])
+    source = str(folder / f"rows.{form}")
+    rows = spark.read.csv(source, header=True, schema=kinds) if form == "csv" else spark.read.parquet(source)
+    writer = rows.mapInPandas(score, "s0 string, prediction long, p0 double, p1 double").write.mode("overwrite")
+    writer.csv(str(out), header=True) if form == "csv" else writer.parquet(str(out))
+    spark.stop()
+
+
+class _Fitted:
+    """What an actor of Ray keeps."""
+
+    def __init__(self, path: str) -> None:
+        import joblib
+
+        self._fitted = joblib.load(path)
+
+    def __call__(self, chunk: Any) -> Any:
+        return _answers(chunk, self._fitted.predict_proba(chunk))
+
+
+def by_ray(folder: Path, model: str, form: str, out: Path) -> None:
+    """`map_batches` over what Ray Data reads, in its own files; two actors share what reading and writing
+    leave them, because two that claim all cores never begin."""
+    import ray
+
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    source = str(folder / f"rows.{form}")
+    rows = ray.data.read_csv(source) if form == "csv" else ray.data.read_parquet(source)
+    words = {"batch_format": "pandas", "batch_size": CHUNK, "num_cpus": 0.5}
+    words["compute"] = ray.data.ActorPoolStrategy(size=os.cpu_count() or 1)
+    answers = rows.map_batches(_Fitted, fn_constructor_args=[str(folder / f"{model}.joblib")], **words)
+    answers.write_csv(str(out)) if form == "csv" else answers.write_parquet(str(out))
+
+
+def on_spark(folder: Path, model: str, form: str, out: Path) -> None:
+    """`headrace score --engine spark`: the same file as the first contestant's."""
+    by_headrace(folder, model, form, out, "--engine", "spark")
+
+
+def on_ray(folder: Path, model: str, form: str, out: Path) -> None:
+    """`headrace score --engine ray`: the same file as the first contestant's."""
+    by_headrace(folder, model, form, out, "--engine", "ray")
 
 
 def by_nothing(folder: Path, _model: str, form: str, out: Path) -> None:
@@ -122,23 +213,31 @@ def by_nothing(folder: Path, _model: str, form: str, out: Path) -> None:
 CONTESTANTS: dict[str, tuple[str, tuple[str, ...], Callable[..., None]]] = {
     "headrace": ("headrace score", (), by_headrace),
     "pandas": ("pandas chunks + scikit-learn", (), by_pandas),
+    "mlflow": ("pandas chunks + MLflow pyfunc", ("mlflow",), by_mlflow),
+    "spark": ("Spark mapInPandas + scikit-learn", ("pyspark", "pyarrow"), by_spark),
+    "ray": ("Ray Data map_batches + scikit-learn", ("ray", "pyarrow"), by_ray),
+    "headrace-spark": ("headrace score --engine spark", ("pyspark", "pyarrow"), on_spark),
+    "headrace-ray": ("headrace score --engine ray", ("ray", "pyarrow"), on_ray),
     "nothing": ("reading and writing alone (Polars)", (), by_nothing),
 }
+SEVERAL_PROCESSES = ("spark", "ray", "headrace-spark", "headrace-ray")
 
 
 def measured(name: str, folder: Path, model: str, form: str) -> tuple[float, float]:
     """Seconds, and peak memory in MiB, of a contestant in a process of its own."""
     out = folder / f"out-{name}.{form}"
-    out.unlink(missing_ok=True)
+    shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import batch; from pathlib import Path\n"
         f"batch.CONTESTANTS[{name!r}][2](Path({str(folder)!r}), {model!r}, {form!r}, Path({str(out)!r}))\n"
         "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
     )
     start = time.perf_counter()
-    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **threads})
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"), "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **threads})
+    if done.returncode:
+        raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
     return time.perf_counter() - start, int(done.stdout.split()[-1]) / 1024
 
 
@@ -149,31 +248,39 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--models", default="linear,trees")
     parser.add_argument("--formats", default="csv,parquet")
+    parser.add_argument("--who", default=",".join(CONTESTANTS))
+    parser.add_argument("--rounds", type=int, default=2)
     asked = parser.parse_args()
+    who = [name for name in asked.who.split(",") if _there(name)]
     with tempfile.TemporaryDirectory() as kept:
         folder = asked.folder or Path(kept)
         folder.mkdir(parents=True, exist_ok=True)
         models, forms = asked.models.split(","), asked.formats.split(",")
-        if "parquet" in forms and importlib.util.find_spec("pyarrow") is None:
-            print("pyarrow is not installed: pandas cannot read Parquet, so it is left out there", file=sys.stderr)
         if not (folder / "ws").exists():
             prepare(folder, asked.rows, models)
         print("| format | model | who | rows/s | × pandas | peak MiB |\n|---|---|---|---|---|---|")
         for form in forms:
             for model in models:
-                _lines(folder, asked.rows, model, form)
+                _lines(folder, asked.rows, model, form, who, asked.rounds)
 
 
-def _lines(folder: Path, rows: int, model: str, form: str) -> None:
+def _there(name: str) -> bool:
+    absent = [library for library in CONTESTANTS[name][1] if importlib.util.find_spec(library) is None]
+    if absent:
+        print(f"{name} is left out: {', '.join(absent)} is not installed", file=sys.stderr)
+    return not absent
+
+
+def _lines(folder: Path, rows: int, model: str, form: str, who: list[str], rounds: int) -> None:
     found = {}
-    for name in CONTESTANTS:
-        if name == "pandas" and form == "parquet" and importlib.util.find_spec("pyarrow") is None:
+    for name in who:
+        if form == "parquet" and name in ("pandas", "mlflow") and importlib.util.find_spec("pyarrow") is None:
             continue
-        found[name] = measured(name, folder, model, form)
+        found[name] = min(measured(name, folder, model, form) for _ in range(rounds))
     for name, (seconds, memory) in found.items():
         ratio = f"{found['pandas'][0] / seconds:.2f}" if "pandas" in found else ""
-        line = f"| {form} | {model} | {CONTESTANTS[name][0]} | {rows / seconds:,.0f} | {ratio} | {memory:,.0f} |"
-        print(line, flush=True)
+        peak = "" if name in SEVERAL_PROCESSES else f"{memory:,.0f}"
+        print(f"| {form} | {model} | {CONTESTANTS[name][0]} | {rows / seconds:,.0f} | {ratio} | {peak} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import zstandard
 
 from headrace.batch import planning, running, writing
 from headrace.kernel.errors import Conflict, InvalidInput
+from headrace.notices import outbox
 
 ROWS = pl.DataFrame(
     {
@@ -231,3 +232,34 @@ def test_columns_of_odd_types_are_kept(registered, tmp_path):
         "2020-01-01",
     )
     assert pl.read_parquet(tmp_path / "a.parquet").select(*odd).equals(rows.select(*odd))
+
+
+def test_a_job_ends_and_is_told_of_or_neither(registered, tmp_path, monkeypatch):
+    ROWS.write_csv(tmp_path / "rows.csv")
+    right = outbox._add
+
+    def killed(connection, rows):
+        right(connection, rows)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(outbox, "_add", killed)
+    with pytest.raises(KeyboardInterrupt):
+        registered.score("late", tmp_path / "rows.csv", tmp_path / "a.csv", tell=("anna@example.org",))
+    assert registered.outbox.list() == []
+    assert registered.jobs()[0].status in ("queued", "running")
+    monkeypatch.setattr(outbox, "_add", right)
+    job = registered.score("late", tmp_path / "rows.csv", tmp_path / "a.csv", tell=("anna@example.org",))
+    assert job.status == "done"
+    assert [one.receiver for one in registered.outbox.list()] == ["anna@example.org"]
+
+
+def test_memory_chooses_chunk_and_threads(registered, tmp_path, run_headrace):
+    assert planning.within_memory(400 << 20, 3) == (4 << 20, 3)
+    assert planning.within_memory(4 << 30, 2) == (64 << 20, 2)
+    assert planning.within_memory(350 << 20, 8) == (4 << 20, 1)
+    ROWS.write_csv(tmp_path / "rows.csv")
+    here = ("--workspace", registered.places.url, "score", "late", "rows.csv", "a.csv", "--json")
+    few = run_headrace(*here, "--memory", "100MB", cwd=tmp_path)
+    assert (few.returncode, "at least 344 MiB" in few.stdout + few.stderr) == (2, True), few.stdout
+    done = run_headrace(*here, "--memory", "1GB", cwd=tmp_path)
+    assert json.loads(done.stdout)["status"] == "done"

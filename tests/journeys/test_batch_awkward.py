@@ -96,6 +96,16 @@ def test_a_sheet_holds_what_it_can_or_nothing(registered, tmp_path):
     assert (job.status, "40,000 characters" in job.error["error"], out.exists()) == ("failed", True, False)
 
 
+def test_a_rejected_row_of_a_sheet_is_named_as_the_sheet_counts(registered, tmp_path):
+    rows = pl.DataFrame({"minutes": ["1.5", "long", "70", "short"], "carrier": ["UA"] * 4})
+    rows.write_excel(tmp_path / "sheet.xlsx")
+    out = tmp_path / "sheet.csv"
+    assert registered.score("late", tmp_path / "sheet.xlsx", out).counts.rejected == 2
+    assert pl.read_csv(f"{out}.rejects.csv")["line"].to_list() == [3, 5], "the header is line 1"
+    ids = pl.read_csv(out)["prediction_id"].str.split(".").list.last().to_list()
+    assert ids == ["0", "2"]
+
+
 def test_a_small_workbook_takes_no_large_memory(registered, tmp_path):
     import xlsxwriter
 

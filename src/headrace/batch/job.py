@@ -67,11 +67,12 @@ class Input(Record, frozen=True, kw_only=True):
     """One file of a source.
 
     `blocks` holds where each block begins, and the number of its first line (from 1, of a text) or row (from 0, of a
-    table); offsets of a text are bytes, of a table rows. `base` is what is added to the number of a line (or of a
-    row, from 1) to get the row's number within the source, from 0. `stamp` is the size and the moment of the last
-    change, and `digest` that of the content; `origin` is where it was found and what it was known by there, which is
-    not `path` where it had to be fetched or written down anew; `inside` says that `path` is one of the workspace's own
-    files, relative to it. `partition` holds columns that stand in the names of its folders.
+    table; of a sheet, whose header is the first, from 1); offsets of a text are bytes, of a table rows. `base` is what
+    is added to the number of a line (or of a row, from 1) to get the row's number within the source, from 0. `stamp`
+    is the size and the moment of the last change, and `digest` that of the content; `origin` is where it was found and
+    what it was known by there, which is not `path` where it had to be fetched or written down anew; `inside` says that
+    `path` is one of the workspace's own files, relative to it. `partition` holds columns that stand in the names of
+    its folders.
     """
 
     name: str

@@ -51,9 +51,16 @@ NEW: dict[str, Any] = {
 
 
 class Jobs:
-    """The jobs of a workspace."""
+    """The jobs of a workspace.
 
-    def __init__(self, database: Database, audit: AuditLog, clock: Clock) -> None:
+    Args:
+        ended: is told of each job that ends, within the change that ends it.
+    """
+
+    def __init__(
+        self, database: Database, audit: AuditLog, clock: Clock, ended: Callable[[Job, sa.Connection], None]
+    ) -> None:
+        self._ended = ended
         self._database = database
         self._audit = audit
         self._clock = clock
@@ -219,6 +226,8 @@ class Jobs:
                 change.connection.execute(tables.jobs.update().where(AT.id == job).values({**values, **ended}))
                 counts = {"scored": values.get("scored", row.scored), "rejected": values.get("rejected", row.rejected)}
                 why = {"error": error["error"]} if error else {}
+                now = change.connection.execute(sa.select(tables.jobs).where(AT.id == job)).one()
+                self._ended(_job(now), change.connection)
                 change.entry(
                     who or row.created_by, f"score {status}", f"{row.model}@{row.version}", job=job, **counts, **why
                 )

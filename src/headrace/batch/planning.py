@@ -33,6 +33,11 @@ BLOCK = 4 << 20
 TABLE_BLOCK = 1 << 16
 PIECE = 8 << 20
 LARGEST_RECORD = 64 << 20
+OWN_MEMORY = 320 << 20
+"""What the process takes before it has a row, a compiled version of ordinary size with it."""
+COPIES = 6
+"""Bytes of memory for each byte of a chunk: text, columns, answers, and what they are written as."""
+MOST_CHUNK = 64 << 20
 ROW_BYTES = 100
 """About as many bytes of a text as a row of a table is worth, where chunks are measured in bytes."""
 KINDS = {"datetime": "string"}
@@ -247,7 +252,7 @@ def _input(opened: Opened, one: Found, base: int, root: Path, told: Callable[[fl
         dialect=opened.dialect,
         stamp=stamp(opened.path),
         digest=digest,
-        base=base - (opened.line if opened.format in TEXTS else 1),
+        base=base - opened.line - (opened.format not in TEXTS),
         blocks=tuple(blocks),
         end=end,
     )
@@ -369,7 +374,7 @@ def _divide_table(
             field="source",
             todo="Save it again from its source.",
         ) from error
-    return [(start, start) for start in range(0, rows, TABLE_BLOCK)], rows, rows
+    return [(start, start + opened.line) for start in range(0, rows, TABLE_BLOCK)], rows, rows
 
 
 def read_plan(path: Path) -> Plan | None:
@@ -386,6 +391,25 @@ def threads_of(wanted: int, spare: int = 0) -> int:
     """How many threads work, where 0 means one for each core but for `spare` ones; where none is spared, one more while
     others wait for the disk."""
     return wanted or (max(1, cores() - spare) if spare else cores() + 1)
+
+
+def within_memory(memory: int, wanted: int = 0) -> tuple[int, int]:
+    """The size of a chunk, and the threads, with which a job of ordinary rows stays within so many bytes.
+
+    Raises:
+        InvalidInput: not even one thread does.
+    """
+    threads = min(threads_of(wanted), max(1, (memory - OWN_MEMORY) // (BLOCK * COPIES)))
+    chunk = (memory - OWN_MEMORY) // (threads * COPIES) // BLOCK * BLOCK
+    if chunk < BLOCK:
+        least = OWN_MEMORY + BLOCK * COPIES
+        raise InvalidInput(
+            f"A job cannot be done in {memory >> 20} MiB.",
+            field="memory",
+            expected=f"at least {-(-least >> 20)} MiB",
+            todo="Give it more.",
+        )
+    return min(chunk, MOST_CHUNK), threads
 
 
 def cores() -> int:

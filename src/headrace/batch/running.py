@@ -72,7 +72,6 @@ class Runner:
         places: Places,
         jobs: Jobs,
         versions: Versions,
-        ended: Callable[[Job], None],
         variables: Mapping[str, str],
         policy_of: Callable[[str], Policy],
     ) -> None:
@@ -80,7 +79,6 @@ class Runner:
         self._spare = 0
         self._places = places
         self._variables = variables
-        self._ended = ended
         self._objects: Objects = places.objects
         self._jobs = jobs
         self._versions = versions
@@ -111,11 +109,10 @@ class Runner:
             raise
         except (Exception, PanicException) as error:
             fault = Fault(f"The job failed: {type(error).__name__}: {error}.", todo="Please report this.")
-            self._ended(self._jobs.end(job, "failed", fault.document()))
+            self._jobs.end(job, "failed", fault.document())
             raise
         finally:
             over.set()
-        self._ended(found)
         return found
 
     def _rejects_there(self, job: str) -> str:

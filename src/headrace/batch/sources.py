@@ -107,7 +107,7 @@ def open_file(path: Path, name: str, wanted: Wanted, folder: Path) -> Opened:
     if kind == "excel":
         plain = _from_excel(path, folder, name)
         types = _types_of_table(plain, "parquet", name)
-        return Opened(name, plain, "parquet", Dialect(), 0, 0, tuple(types), types=types)
+        return Opened(name, plain, "parquet", Dialect(), 0, 1, tuple(types), types=types)
     if kind not in TEXTS:
         types = _types_of_table(path, kind, name)
         return Opened(name, path, kind, Dialect(), 0, 0, tuple(types), types=types)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import sqlalchemy as sa
+
 from headrace.batch.job import Job
 from headrace.batch.links import KEPT, link_token
 from headrace.batch.reporting import EXCEL, HTML
@@ -23,10 +25,14 @@ class JobTeller:
         self._console = console.rstrip("/")
         self._secret = secret
 
-    def ended(self, job: Job, now: datetime) -> None:
-        """A job that ended, but for one that somebody cancelled. No value of a row is told."""
+    def ended(self, job: Job, now: datetime, connection: sa.Connection) -> None:
+        """A job that ended, but for one that somebody cancelled. No value of a row is told.
+
+        Args:
+            connection: of the change that ends it; it is ended and told of, or neither.
+        """
         if job.options.report and job.status == "done":
-            self._report(job)
+            self._report(job, connection)
         if not job.options.tell or job.status not in ("done", "failed"):
             return
         name = job.source.rpartition("/")[2]
@@ -51,15 +57,15 @@ class JobTeller:
             document["result"] = link
         subject = f"[headrace] {name}: {job.status}"
         self._outbox.tell(
-            f"job {job.id} {job.status}", job.model, job.options.tell, subject, "\n".join(lines), document
+            f"job {job.id} {job.status}", job.model, job.options.tell, subject, "\n".join(lines), document, connection
         )
 
-    def _report(self, job: Job) -> None:
+    def _report(self, job: Job, connection: sa.Connection) -> None:
         """The report of a job, with its files."""
         name = f"{job.model}: {job.options.schedule or 'job'} of {job.created:%Y-%m-%d}"
         lines = [f"{job.counts.read:,} rows read, {job.counts.scored:,} scored, {job.counts.rejected:,} rejected."]
         lines += [f"{self._console}/jobs/{job.id}"] if self._console else []
         files = [f"results/{job.id}/{one}" for one in (HTML, EXCEL)]
         document = {"type": "job.report", "job": job.id, "model": job.model, "version": job.version, "files": files}
-        told = job.options.report
-        self._outbox.tell(f"report {job.id}", job.model, told, f"[headrace] {name}", "\n".join(lines), document)
+        told, subject = job.options.report, f"[headrace] {name}"
+        self._outbox.tell(f"report {job.id}", job.model, told, subject, "\n".join(lines), document, connection)

@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import shutil
+import sys
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -166,11 +167,17 @@ def assemble(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
 def _written_down(draft: Path) -> Generator[None]:
     try:
         yield
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, *_of_workbooks()) as error:
         raise StorageUnavailable(
             f"The result could not be written to {draft.parent}: {error}.",
             todo="See that the folder may be written and has room, then retry the job: what was scored is kept.",
         ) from error
+
+
+def _of_workbooks() -> tuple[type[Exception], ...]:
+    """What the library of workbooks raises where a file cannot be written."""
+    library = sys.modules.get("xlsxwriter.exceptions")
+    return (library.FileCreateError,) if library else ()
 
 
 def _table(parts: Sequence[Path], shape: Shape, draft: Path) -> None:

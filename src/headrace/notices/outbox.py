@@ -32,19 +32,34 @@ class Outbox:
         self._told: set[tuple[str, str]] = set()
 
     def tell(
-        self, about: str, model: str, owners: Iterable[str], subject: str, text: str, document: dict[str, Any]
+        self,
+        about: str,
+        model: str,
+        owners: Iterable[str],
+        subject: str,
+        text: str,
+        document: dict[str, Any],
+        connection: sa.Connection | None = None,
     ) -> None:
         """Write down a notice for each receiver that `owners` name; what was told of `about` is not told again.
 
         Args:
+            connection: of a change with which it is written down, or not at all.
             about: what it is about, by an id that stays the same.
             document: for programs; it holds no values of rows, as `text` does not.
         """
         known = (about, "\n".join(owners))
         if known in self._told:
             return
-        for receiver in dict.fromkeys(found for owner in owners for found in receivers(owner)):
-            self._add(about, model, receiver, subject, text, document)
+        rows = [
+            self._row(about, model, receiver, subject, text, document)
+            for receiver in dict.fromkeys(found for owner in owners for found in receivers(owner))
+        ]
+        if connection is not None:
+            _add(connection, rows)
+            return
+        with self._database.write() as own:
+            _add(own, rows)
         self._told.add(known)
 
     def due(self, limit: int = 20) -> list[Notice]:
@@ -78,12 +93,12 @@ class Outbox:
         with self._database.write() as connection:
             connection.execute(tables.notices.delete().where(_AT.created < to_text(self._clock() - KEPT)))
 
-    def _add(
+    def _row(
         self, about: str, model: str, receiver: Receiver, subject: str, text: str, document: dict[str, Any]
-    ) -> None:
+    ) -> dict[str, Any]:
         identity = hashlib.sha256(f"{about}\n{receiver.address}".encode()).hexdigest()[:32]
         now = to_text(self._clock())
-        row = {
+        return {
             "id": identity,
             "about": about,
             "model": model,
@@ -99,13 +114,16 @@ class Outbox:
             "given_up": "",
             "error": "",
         }
-        with self._database.write() as connection:
-            if connection.execute(sa.select(_AT.id).where(_AT.id == identity)).first() is None:
-                connection.execute(tables.notices.insert().values(row))
 
     def _note(self, notice: Notice, **values: Any) -> None:
         with self._database.write() as connection:
             connection.execute(tables.notices.update().where(_AT.id == notice.id).values(values))
+
+
+def _add(connection: sa.Connection, rows: Iterable[dict[str, Any]]) -> None:
+    for row in rows:
+        if connection.execute(sa.select(_AT.id).where(_AT.id == row["id"])).first() is None:
+            connection.execute(tables.notices.insert().values(row))
 
 
 def _notice(row: Any) -> Notice:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import polars as pl
+import sqlalchemy as sa
 
 from headrace import settings
 from headrace.access.attempts import Attempts
@@ -92,10 +93,8 @@ class Rooms:
         self.outbox = Outbox(self.database, clock)
         self.collector = Collector(places, self.audit_log, self.snapshots, clock)
         self.leases = Leases(self.database, clock)
-        self.job_store = Jobs(self.database, self.audit_log, clock)
-        self.runner = Runner(
-            places, self.job_store, self.version_store, self._tell_of_job, os.environ, self._captured_by
-        )
+        self.job_store = Jobs(self.database, self.audit_log, clock, self._tell_of_job)
+        self.runner = Runner(places, self.job_store, self.version_store, os.environ, self._captured_by)
 
     @property
     def schedules(self) -> Schedules:
@@ -158,10 +157,10 @@ class Rooms:
         """The folder of what the scoring processes count."""
         return self.places.objects.gather(self.places.scorers, exactly=False)
 
-    def _tell_of_job(self, job: Job) -> None:
+    def _tell_of_job(self, job: Job, connection: sa.Connection) -> None:
         if job.options.tell or job.options.report:
             teller = JobTeller(self.outbox, settings.read(settings.CONSOLE_URL), self.secret())
-            teller.ended(job, self.clock())
+            teller.ended(job, self.clock(), connection)
 
     def _captured_by(self, model: str) -> CapturePolicy:
         """What may be written down of a model's answers."""

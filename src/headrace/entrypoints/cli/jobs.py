@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from headrace.batch.dialect import Wanted
 from headrace.batch.job import Job
+from headrace.batch.planning import within_memory
 from headrace.entrypoints.cli.verb import Call, err, out, table, verb
 from headrace.kernel.errors import HeadraceError, InvalidInput, rebuilt
 
@@ -28,6 +29,17 @@ def size_of(text: str) -> int:
     return int(found[1]) * SIZES[found[2]]
 
 
+def _shares(memory: str | None, chunk: str, threads: int) -> dict[str, int]:
+    """How much is scored at once, and in how many threads.
+
+    Raises:
+        InvalidInput: so little memory is not enough.
+    """
+    if memory is None:
+        return {"chunk": size_of(chunk), "threads": threads}
+    return dict(zip(("chunk", "threads"), within_memory(size_of(memory), threads), strict=True))
+
+
 @click.command()
 @click.argument("model")
 @click.argument("source")
@@ -44,6 +56,7 @@ def size_of(text: str) -> int:
 @click.option("--append", is_flag=True, help="Add to a table that is there.")
 @click.option("--no-capture", is_flag=True, help="Keep the predictions out of the predictions table.")
 @click.option("--chunk", default="16MB", show_default=True, metavar="SIZE", help="How much is scored at once.")
+@click.option("--memory", metavar="SIZE", help="How much memory it may take; chooses --chunk and --threads.")
 @click.option("--threads", default=0, metavar="N", help="How many work; as many as there are cores by default.")
 @click.option(
     "--engine",
@@ -80,8 +93,7 @@ def score(call: Call, model: str, source: str, destination: str, **asked: Any) -
         "sql": asked["sql"],
         "append": asked["append"],
         "capture": not asked["no_capture"],
-        "chunk": size_of(asked["chunk"]),
-        "threads": asked["threads"],
+        **_shares(asked["memory"], asked["chunk"], asked["threads"]),
         "engine": asked["engine"],
         "priority": asked["priority"],
         "tell": asked["tell"],
