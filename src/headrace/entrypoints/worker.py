@@ -15,6 +15,7 @@ from headrace.entrypoints.giving_way import give_way
 from headrace.entrypoints.jobs_worker import JobsProcess
 from headrace.kernel.errors import HeadraceError
 from headrace.kernel.identifiers import new_id
+from headrace.kernel.threads import build_records
 from headrace.notices.delivering import deliver
 from headrace.training.durable import DurableWorker
 from headrace.workspace import Workspace
@@ -32,6 +33,7 @@ class Worker:
     """One worker of a workspace, until it is told to stop."""
 
     def __init__(self, workspace: Workspace) -> None:
+        build_records()  # those of the modules that the workspace does not load
         self._workspace = workspace
         self._executor = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-8:]}"
         self._durable = DurableWorker(workspace.pipeline_rooms(), self._executor)

@@ -34,6 +34,7 @@ from headrace.kernel.database import open_database
 from headrace.kernel.errors import NotTrusted, RunFailed, Unavailable, rebuilt
 from headrace.kernel.places import Places, agreed
 from headrace.kernel.records import Run, Version
+from headrace.kernel.threads import build_records
 from headrace.monitoring.predictions import Tables
 from headrace.monitoring.reference import build_reference
 from headrace.monitoring.windows import Windows
@@ -69,6 +70,7 @@ class Rooms:
     """The rooms of one workspace, each with what it needs."""
 
     def __init__(self, places: Places, clock: Clock) -> None:
+        build_records()
         self.places = places
         self.clock = clock
         self.database = open_database(places.database)

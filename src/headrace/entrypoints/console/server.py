@@ -30,6 +30,7 @@ from headrace.entrypoints.scoring.options import Options, check_guard
 from headrace.entrypoints.scoring.polling import known_routes
 from headrace.entrypoints.scoring.process import Announce, run_process
 from headrace.kernel.errors import HeadraceError, NotFound
+from headrace.kernel.threads import build_records
 from headrace.workspace import Workspace
 
 RUNS_SHOWN = 200
@@ -62,6 +63,7 @@ def console_app(ws: Workspace, required: bool = False, local: bool = True, provi
         (Mount("/static", StaticFiles(directory=HERE / "static")), None),
     ]
     handlers = {HTTPException: _http_error, HeadraceError: _refused}
+    build_records()  # those of requests, which threads decode
     app = Starlette(routes=[route for route, _ in table], exception_handlers=handlers)
     guarded = Guarded(app, table, ws, required, provider, drawing.problem)
     return SameSite(guarded, local, settings.read(settings.CONSOLE_URL))

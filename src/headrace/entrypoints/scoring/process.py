@@ -18,6 +18,7 @@ import uvicorn
 
 from headrace.entrypoints.scoring.connections import ScoringProtocol, raise_file_limit
 from headrace.entrypoints.scoring.sweeping import Sweeper
+from headrace.kernel.threads import build_records
 from headrace.serving.express import Express
 
 DRAIN_SECONDS = 20
@@ -139,6 +140,7 @@ def run_process(
         if server.failure is not None:
             raise server.failure
 
+    build_records()
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(main())
 
