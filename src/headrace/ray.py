@@ -10,9 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from headrace.batch.engines.frames import Answering, answering
+from headrace.batch.engines.frames import Answering, prepared
 from headrace.batch.engines.on_ray import connected
-from headrace.batch.engines.remote import packed
 from headrace.batch.sources import need
 from headrace.data.frames import to_polars
 from headrace.workspace import Workspace, open  # noqa: A004
@@ -61,7 +60,5 @@ def predictor(model: str, workspace: Workspace | str | None = None) -> Predictor
     """
     ray = connected("", 0)
     ws = workspace if isinstance(workspace, Workspace) else open(workspace)
-    version = ws.version_store.get(model)
-    ws.version_store.open(version)  # held against its signature before it leaves
-    folder = ws.version_store.folder(version)
-    return Predictor(answering(version, folder), ray.put(packed(folder)))
+    it, files = prepared(ws.version_store, model)
+    return Predictor(it, ray.put(files))

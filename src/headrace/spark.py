@@ -12,9 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from headrace.batch.engines.frames import ERROR, Answering, answering
+from headrace.batch.engines.frames import ERROR, Answering, prepared
 from headrace.batch.engines.on_spark import session, shared
-from headrace.batch.engines.remote import packed
 from headrace.batch.sources import need
 from headrace.batch.writing import VERSION
 from headrace.kernel.errors import InvalidInput
@@ -42,10 +41,8 @@ def udf(model: str, workspace: Workspace | str | None = None) -> Any:
     """
     functions = need("pyspark.sql.functions", "A function of Spark", "spark")
     ws = workspace if isinstance(workspace, Workspace) else open(workspace)
-    version = ws.version_store.get(model)
-    ws.version_store.open(version)  # held against its signature before it leaves
-    folder = ws.version_store.folder(version)
-    it, files = answering(version, folder), shared(session("", 0), packed(folder))
+    it, bundle = prepared(ws.version_store, model)
+    files = shared(session("", 0), bundle)
 
     def score(*columns: Any) -> Any:
         return _as_struct(it.answered(_frame(it, columns), files), ddl)
@@ -53,7 +50,7 @@ def udf(model: str, workspace: Workspace | str | None = None) -> Any:
     ddl = {**{name: named(kind) for name, kind in it.answers.items()}, VERSION: "bigint", ERROR: "string"}
     kind = f"struct<{', '.join(f'`{name}`: {type_}' for name, type_ in ddl.items())}>"
     found = functions.arrow_udf(score, kind, functions.ArrowUDFType.SCALAR)
-    found.__doc__ = f"The answers of {version.name}@{version.number}."
+    found.__doc__ = f"The answers of {it.model}@{it.version}."
     return found
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from headrace.batch.engines.remote import Sent, unpacked
+from headrace.batch.engines.remote import Sent, packed, unpacked
 from headrace.batch.isolating import isolated
 from headrace.batch.reading import explained
 from headrace.batch.writing import VERSION, Shape
@@ -16,7 +15,8 @@ from headrace.compiler.golden import answers_frame
 from headrace.data.frames import columns_of, storable
 from headrace.data.validation import check, infinite
 from headrace.kernel.ports import Scorer
-from headrace.kernel.records import Record, Version
+from headrace.kernel.records import Record
+from headrace.registry.versions import Versions
 from headrace.runtimes.bundle import GOLDEN_OUTPUTS
 
 ERROR = "error"
@@ -55,15 +55,24 @@ class Answering(Record, frozen=True, kw_only=True):
         return pl.concat([frame.rename(shape.renamed), said], how="horizontal")
 
 
-def answering(version: Version, bundle: Path) -> Answering:
-    """What answers for a version, whose bundle lies in a folder here."""
-    return Answering(
+def prepared(versions: Versions, model: str) -> tuple[Answering, bytes]:
+    """What answers for a version, and its bundle, held against its signature before it leaves.
+
+    Raises:
+        NotFound: there is no such version.
+        NotTrusted: its bundle was altered.
+    """
+    version = versions.get(model)
+    versions.open(version)
+    bundle = versions.folder(version)
+    found = Answering(
         model=version.name,
         version=version.number,
         digest=version.digest,
         features=tuple(column.name for column in version.schema.features),
         answers=dict(pl.read_ipc_schema(bundle / GOLDEN_OUTPUTS)),
     )
+    return found, packed(bundle)
 
 
 def _answered(
