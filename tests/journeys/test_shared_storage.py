@@ -218,7 +218,7 @@ def test_private_keys_can_lie_apart(url, machine, example, tmp_path, monkeypatch
     ws = headrace.open(url)
     ws.register("late", Threshold(30.0), example=example)
     kept = [path.name for path in ws.places.objects.files()]
-    assert "signing.pub" in kept and not {"audit.key", "signing.key", "capture.key"} & set(kept)
+    assert "signing.pub" in kept and not {"audit.key", "signing.key", "capture.key", "console.key"} & set(kept)
     assert {"audit.key", "signing.key"} <= {path.name for path in (tmp_path / "secret").iterdir()}
     ws.close()
 

@@ -54,13 +54,17 @@ class Jobs:
     """The jobs of a workspace.
 
     Args:
-        ended: is told of each job that ends, within the change that ends it.
+        teller: gives, before a change, what tells of a job within the change that ends it.
     """
 
     def __init__(
-        self, database: Database, audit: AuditLog, clock: Clock, ended: Callable[[Job, sa.Connection], None]
+        self,
+        database: Database,
+        audit: AuditLog,
+        clock: Clock,
+        teller: Callable[[], Callable[[Job, sa.Connection], None]],
     ) -> None:
-        self._ended = ended
+        self._teller = teller
         self._database = database
         self._audit = audit
         self._clock = clock
@@ -219,6 +223,7 @@ class Jobs:
     ) -> Job:
         """Note how a job ended, by the one who asked for it or `who`; one that already did, or at which another works,
         stays as it is."""
+        tell = self._teller()
         with self._audit.change() as change:
             row = change.connection.execute(sa.select(tables.jobs).where(AT.id == job)).one()
             if row.status in UNDER_WAY and (_ours(row) or not self._held(row)):
@@ -227,7 +232,7 @@ class Jobs:
                 counts = {"scored": values.get("scored", row.scored), "rejected": values.get("rejected", row.rejected)}
                 why = {"error": error["error"]} if error else {}
                 now = change.connection.execute(sa.select(tables.jobs).where(AT.id == job)).one()
-                self._ended(_job(now), change.connection)
+                tell(_job(now), change.connection)
                 change.entry(
                     who or row.created_by, f"score {status}", f"{row.model}@{row.version}", job=job, **counts, **why
                 )

@@ -95,6 +95,11 @@ class Places:
         return (self.keys or self.root / "keys") / "capture.key"
 
     @property
+    def console_key(self) -> Path:
+        """The secret of what the console signs: links to results, and the way to an identity provider and back."""
+        return (self.keys or self.root / "keys") / "console.key"
+
+    @property
     def scorers(self) -> Path:
         """The counts of scoring processes, a file each."""
         return self.root / "predictions" / "scorers"

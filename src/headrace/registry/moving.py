@@ -48,7 +48,8 @@ def move_workspace(
         _need_rest(connection)
         files = here.objects.files()
         private = {here.audit_key: there.audit_key, here.signing_key: there.signing_key}
-        private |= {here.capture_key: there.capture_key} if here.capture_key.exists() else {}
+        secrets = {here.capture_key: there.capture_key, here.console_key: there.console_key}
+        private |= {ours: theirs for ours, theirs in secrets.items() if ours.exists()}
         size = 0
         for number, path in enumerate(files, start=1):
             if path not in private:

@@ -95,7 +95,7 @@ class Rooms:
         self.outbox = Outbox(self.database, clock)
         self.collector = Collector(places, self.audit_log, self.snapshots, clock)
         self.leases = Leases(self.database, clock)
-        self.job_store = Jobs(self.database, self.audit_log, clock, self._tell_of_job)
+        self.job_store = Jobs(self.database, self.audit_log, clock, self._job_teller)
         self.runner = Runner(places, self.job_store, self.version_store, os.environ, self._captured_by)
 
     @property
@@ -159,10 +159,11 @@ class Rooms:
         """The folder of what the scoring processes count."""
         return self.places.objects.gather(self.places.scorers, exactly=False)
 
-    def _tell_of_job(self, job: Job, connection: sa.Connection) -> None:
-        if job.options.tell or job.options.report:
-            teller = JobTeller(self.outbox, settings.read(settings.CONSOLE_URL), self.secret())
-            teller.ended(job, self.clock(), connection)
+    def _job_teller(self) -> Callable[[Job, sa.Connection], None]:
+        """What tells of a job within the change that ends it; what it needs of the storage it has before."""
+        console = settings.read(settings.CONSOLE_URL)
+        teller = JobTeller(self.outbox, console, self.console_secret() if console else b"")
+        return lambda job, connection: teller.ended(job, self.clock(), connection)
 
     def _captured_by(self, model: str) -> CapturePolicy:
         """What may be written down of a model's answers."""
@@ -170,8 +171,12 @@ class Rooms:
         return CapturePolicy(served(msgspec.to_builtins(policy) if policy else None), self.secret)
 
     def secret(self) -> bytes:
-        """The workspace's secret: for hashes of captured columns, and for links to results."""
+        """The secret of hashes of captured columns."""
         return open_secret(agreed(self.places, self.places.capture_key, open_secret))
+
+    def console_secret(self) -> bytes:
+        """The secret of what the console signs; unlike that of hashes it goes to no other machine."""
+        return open_secret(agreed(self.places, self.places.console_key, open_secret))
 
     def loop(self) -> Loop:
         """The loop of this workspace, for a worker."""

@@ -21,8 +21,6 @@ from headrace.entrypoints.http.callers import COOKIE, client_address
 from headrace.entrypoints.outcomes import status_of
 from headrace.kernel.callers import Person
 from headrace.kernel.errors import HeadraceError, InvalidInput
-from headrace.kernel.places import agreed
-from headrace.serving.secret import open_secret
 from headrace.workspace import Workspace
 
 FLOW_SECONDS = 600
@@ -56,8 +54,7 @@ class SignIn:
     def _flow(self) -> Middleware:
         from starlette.middleware.sessions import SessionMiddleware
 
-        places = self._ws.places
-        secret = open_secret(agreed(places, places.capture_key, open_secret))
+        secret = self._ws.console_secret()
         return Middleware(
             SessionMiddleware,
             secret_key=hmac.digest(secret, b"the way to the identity provider", hashlib.sha256).hex(),

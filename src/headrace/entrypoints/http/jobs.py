@@ -210,7 +210,7 @@ class JobRoutes:
 
     async def fetch(self, request: Request) -> Response:
         """The result that a link in a notice opens."""
-        job = job_of(await self._as(request, self._ws.secret), request.path_params["token"], self._ws.clock())
+        job = job_of(await self._as(request, self._ws.console_secret), request.path_params["token"], self._ws.clock())
         path = await self._as(request, self._ws.job_file, job, "result")
         return FileResponse(path, filename=path.name, media_type="application/octet-stream")
 
