@@ -58,7 +58,7 @@ def predictor(model: str, workspace: Workspace | str | None = None) -> Predictor
         NotFound: there is no such version.
         NotTrusted: its bundle was altered.
     """
-    ray = connected("", 0)
+    ray = connected(None, 0)
     ws = workspace if isinstance(workspace, Workspace) else open(workspace)
     it, files = prepared(ws.version_store, model)
     return Predictor(it, ray.put(files))

@@ -42,7 +42,7 @@ def udf(model: str, workspace: Workspace | str | None = None) -> Any:
     functions = need("pyspark.sql.functions", "A function of Spark", "spark")
     ws = workspace if isinstance(workspace, Workspace) else open(workspace)
     it, bundle = prepared(ws.version_store, model)
-    files = shared(session("", 0), bundle)
+    files, _ = shared(session(None, 0), bundle)
 
     def score(*columns: Any) -> Any:
         return _as_struct(it.answered(_frame(it, columns), files), ddl)

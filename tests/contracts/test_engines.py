@@ -6,7 +6,7 @@ import gzip
 import importlib.util
 import os
 import shutil
-import sys
+import signal
 from pathlib import Path
 
 import polars as pl
@@ -18,8 +18,9 @@ from tests.conftest import Threshold
 
 import headrace
 from headrace.batch import planning
-from headrace.batch.engines import on_ray, on_spark
-from headrace.kernel.errors import InvalidInput
+from headrace.batch.engines import on_ray, on_spark, remote
+from headrace.batch.engines.frames import prepared
+from headrace.kernel.errors import InvalidInput, NotTrusted, Unavailable
 
 pytestmark = [
     pytest.mark.servers,
@@ -92,7 +93,7 @@ def engine(request):
         absent("spark", "Spark needs Java, which is not installed")
     session = on_spark.session("local[2]", 0)
     session.sparkContext.setLogLevel("OFF")
-    yield "spark"
+    yield "spark:local[2]"
     session.stop()
 
 
@@ -146,7 +147,7 @@ def test_what_an_engine_scored_is_kept_when_it_fails(models, engine, tmp_path, m
     _bad(tmp_path / "rows.csv")
     here, _ = scored(models, "compiled", tmp_path / "rows.csv", tmp_path / "local", ".csv")
     (tmp_path / "there").mkdir()
-    module = {"ray": on_ray, "spark": on_spark}[engine]
+    module = on_ray if engine == "ray" else on_spark
     right = module.scored_there
 
     def failing(wrong):
@@ -159,7 +160,7 @@ def test_what_an_engine_scored_is_kept_when_it_fails(models, engine, tmp_path, m
 
         return one
 
-    monkeypatch.setattr(module, "EACH", 1)
+    monkeypatch.setattr(remote, "EACH", 1)
     monkeypatch.setattr(module, "scored_there", failing(lambda number: number == 2))
     job = models.score("compiled@1", tmp_path / "rows.csv", tmp_path / "there" / "out.csv", chunk=1, engine=engine)
     assert (job.status, job.error["kind"]) == ("failed", "unavailable")
@@ -172,15 +173,14 @@ def test_what_an_engine_scored_is_kept_when_it_fails(models, engine, tmp_path, m
 
 def test_a_source_that_changes_is_told_of(models, engine, tmp_path, monkeypatch):
     _bad(tmp_path / "rows.csv")
-    module = {"ray": on_ray, "spark": on_spark}[engine]
-    right = module.packed
+    right = remote.packed
 
     def packed(folder):
         with (tmp_path / "rows.csv").open("a") as file:
             file.write("\nF1,2.5,UA")
         return right(folder)
 
-    monkeypatch.setattr(module, "packed", packed)
+    monkeypatch.setattr(remote, "packed", packed)
     job = models.score("compiled@1", tmp_path / "rows.csv", tmp_path / "out.csv", chunk=1, engine=engine)
     assert (job.status, job.error["kind"]) == ("failed", "conflict")
     assert "rows.csv changed" in job.error["error"]
@@ -194,7 +194,7 @@ def test_predictions_are_captured_as_here(models, engine, tmp_path):
     for name in ("local", engine):
         for path in inbox.glob("*.arrow"):
             path.unlink()
-        scored(models, "compiled", tmp_path / "rows.parquet", tmp_path / name, ".csv", engine=name)
+        scored(models, "compiled", tmp_path / "rows.parquet", tmp_path / name.partition(":")[0], ".csv", engine=name)
         frames = [pl.read_ipc(path) for path in sorted(inbox.glob("*.arrow"))]
         found[name] = pl.concat(frames).drop("time", "moment", "date")
     assert found[engine].equals(found["local"])
@@ -216,7 +216,7 @@ def expected(ws, model):
 def test_a_function_of_spark_gives_the_same_answers(models, engine, tmp_path):
     from pyspark.sql import functions
 
-    session = on_spark.session("", 0)
+    session = on_spark.session(None, 0)
     ROWS.write_parquet(tmp_path / "rows.parquet")
     table = session.read.parquet(str(tmp_path / "rows.parquet"))
     late = headrace.spark.udf("compiled@1", models)
@@ -234,10 +234,10 @@ def test_a_function_of_spark_gives_the_same_answers(models, engine, tmp_path):
 
 def test_a_row_without_an_answer_says_why(models, engine):
     rows = [("F1", "long", "UA"), ("F2", "12.5", "UA"), ("F3", "1.5", "explode")]
-    if engine == "spark":
+    if engine != "ray":
         from pyspark.sql import functions
 
-        session = on_spark.session("", 0)
+        session = on_spark.session(None, 0)
         late = headrace.spark.udf("plain@1", models)
         frame = session.createDataFrame(rows, "flight string, minutes string, carrier string")
         said = [row["a"].asDict() for row in frame.select(late(functions.struct("*")).alias("a")).collect()]
@@ -269,15 +269,40 @@ def test_a_function_of_ray_gives_the_same_answers(models, engine, tmp_path, form
     assert said["error"].null_count() == COUNT
 
 
-def test_an_altered_bundle_goes_nowhere(models, engine, tmp_path):
-    from headrace.batch.engines.remote import Sent, packed, unpacked
-    from headrace.kernel.errors import NotTrusted
+def test_a_cluster_beside_the_one_that_is_connected_is_refused_or_connected(models, engine, tmp_path, monkeypatch):
+    """One of whoever called is not left; a session of Spark that was begun for a job gives way."""
+    module = on_ray if engine == "ray" else on_spark
+    monkeypatch.setattr(module, "_OURS", [])
+    ROWS.write_csv(tmp_path / "rows.csv")
+    elsewhere = "ray:127.0.0.1:1" if engine == "ray" else "spark:spark://127.0.0.1:1"
+    job = models.score("compiled@1", tmp_path / "rows.csv", tmp_path / "out.csv", engine=elsewhere)
+    assert (job.status, job.error["kind"]) == ("failed", "invalid_input")
+    assert "already" in job.error["error"]
 
+
+def test_signals_stay_with_the_process(models, engine):
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+def test_a_model_that_answers_nothing_there_is_no_fault_of_the_rows(models, engine, monkeypatch):
+    it, files = prepared(models.version_store, "plain@1")
+    scorer, _ = remote.unpacked(remote.Sent(it.digest, lambda: files))
+
+    def broken(*_):
+        raise TypeError("another library")
+
+    monkeypatch.setattr(scorer, "fitted", type("Broken", (), {"predict": broken, "predict_proba": broken})())
+    with pytest.raises(Unavailable, match="not even its golden rows: TypeError: another library"):
+        it.answered(ROWS.head(20), lambda: files)
+
+
+def test_an_altered_bundle_goes_nowhere(models, engine, tmp_path):
     version = models.version_store.get("compiled@1")
     copy = tmp_path / "bundle"
     shutil.copytree(models.version_store.folder(version), copy)
     graph = next(path for path in copy.rglob("*.onnx"))
     graph.write_bytes(graph.read_bytes()[:-1] + b"?")
-    sys.modules["headrace.batch.engines.remote"]._OPEN.pop(version.digest, None)
+    remote._OPEN.pop(version.digest, None)
     with pytest.raises(NotTrusted):
-        unpacked(Sent(version.digest, lambda: packed(copy)))
+        remote.unpacked(remote.Sent(version.digest, lambda: remote.packed(copy)))

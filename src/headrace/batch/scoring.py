@@ -95,7 +95,7 @@ class Scoring:
         it = self._plan.inputs[place]
         good, bad = isolated(rows.count, lambda part: self._said(rows.columns, part))
         if bad and not good and not any(isinstance(error, HeadraceError) for _, error in bad):
-            self._need_able(bad[0][1])
+            need_able(self._scorer, self._golden, f"{self._asked.model}@{self._asked.version}", bad[0][1])
         rejects = [*rows.rejects]
         for row, error in bad:
             field, reason = explained(error)
@@ -116,26 +116,27 @@ class Scoring:
         chosen = {name: values[part] for name, values in columns.items()}
         return self._scorer.arrays(chosen, part.stop - part.start)
 
-    def _need_able(self, error: Exception) -> None:
-        """See that a model that raises at every row of a block still answers a row that it once answered.
-
-        Raises:
-            Unavailable: it does not, so that its rows are not to blame.
-        """
-        try:
-            self._scorer.arrays({name: values[:1] for name, values in self._golden().items()}, 1)
-        except Exception as same:  # whatever it is, no row is to blame
-            raise Unavailable(
-                f"The model answers nothing here, not even its golden rows: {type(same).__name__}: {same}.",
-                todo=f"See that its libraries are those of 'headrace show {self._asked.model}@{self._asked.version}'.",
-            ) from error
-
     def _joined(self, kept: pl.DataFrame, answers: pl.DataFrame, numbers: np.ndarray) -> pl.DataFrame:
         """Kept columns, answers, version, and ids; a kept column of the name of one of ours is named after itself."""
         return pl.concat([kept.rename(self._shape.renamed), answers], how="horizontal").with_columns(
             pl.lit(self._asked.version, dtype=pl.Int64).alias(VERSION),
             pl.format(self._plan.id + ".{}", pl.Series(numbers)).alias(ID),
         )
+
+
+def need_able(scorer: Scorer, golden: Callable[[], Columns], version: str, error: Exception) -> None:
+    """See that a model that raises at every row it got still answers a row that it once answered.
+
+    Raises:
+        Unavailable: it does not, so that its rows are not to blame.
+    """
+    try:
+        scorer.arrays({name: values[:1] for name, values in golden().items()}, 1)
+    except Exception as same:  # whatever it is, no row is to blame
+        raise Unavailable(
+            f"The model answers nothing here, not even its golden rows: {type(same).__name__}: {same}.",
+            todo=f"See that its libraries are those of 'headrace show {version}'.",
+        ) from error
 
 
 def _as_file(frames: list[pl.DataFrame]) -> bytes:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from headrace.batch.engines.engine import Engine
 from headrace.batch.engines.local import LocalEngine
-from headrace.batch.engines.on_ray import RayEngine
-from headrace.batch.engines.on_spark import SparkEngine
+from headrace.batch.engines.on_ray import RayCluster
+from headrace.batch.engines.on_spark import SparkCluster
+from headrace.batch.engines.remote import ElsewhereEngine
 from headrace.compiler.golden import stored_golden
 from headrace.kernel.errors import InvalidInput
 from headrace.kernel.ports import Scorer
 
-ELSEWHERE = {"ray": RayEngine, "spark": SparkEngine}
+ELSEWHERE = {"ray": RayCluster, "spark": SparkCluster}
 
 
 def need_engine(text: str) -> tuple[str, str]:
@@ -43,4 +45,5 @@ def engine_of(text: str, threads: int, wanted: int, bundle: Path, digest: str, o
     name, address = need_engine(text)
     if name == "local":
         return LocalEngine(threads, opened(), lambda: stored_golden(bundle).columns)
-    return ELSEWHERE[name](bundle, digest, address, wanted)
+    cluster = ELSEWHERE[name]
+    return ElsewhereEngine(partial(cluster, address, wanted), cluster.name, bundle, digest)

@@ -10,10 +10,12 @@ import polars as pl
 from headrace.batch.engines.remote import Sent, packed, unpacked
 from headrace.batch.isolating import isolated
 from headrace.batch.reading import explained
+from headrace.batch.scoring import need_able
 from headrace.batch.writing import VERSION, Shape
 from headrace.compiler.golden import answers_frame
 from headrace.data.frames import columns_of, storable
 from headrace.data.validation import check, infinite
+from headrace.kernel.errors import HeadraceError
 from headrace.kernel.ports import Scorer
 from headrace.kernel.records import Record
 from headrace.registry.versions import Versions
@@ -41,9 +43,12 @@ class Answering(Record, frozen=True, kw_only=True):
 
         Raises:
             SchemaViolation: a column is absent.
+            Unavailable: the model answers nothing there, as where a library is another one.
         """
-        scorer, _ = unpacked(Sent(self.digest, files))
-        answers, reasons = _answered(storable(frame), scorer, self.answers)
+        scorer, golden = unpacked(Sent(self.digest, files))
+        answers, reasons, bad = _answered(storable(frame), scorer, self.answers)
+        if bad and reasons.count(None) == 0 and not any(isinstance(error, HeadraceError) for error in bad):
+            need_able(scorer, lambda: golden, f"{self.model}@{self.version}", bad[0])
         return answers.with_columns(
             pl.lit(self.version, pl.Int64).alias(VERSION), pl.Series(ERROR, reasons, dtype=pl.String)
         )
@@ -77,7 +82,7 @@ def prepared(versions: Versions, model: str) -> tuple[Answering, bytes]:
 
 def _answered(
     frame: pl.DataFrame, scorer: Scorer, dtypes: dict[str, pl.DataType]
-) -> tuple[pl.DataFrame, list[str | None]]:
+) -> tuple[pl.DataFrame, list[str | None], list[Exception]]:
     typed, broken = check(frame, scorer.schema)
     reasons: list[str | None] = [None] * frame.height
     good = np.ones(frame.height, dtype=bool)
@@ -97,7 +102,8 @@ def _answered(
     answers = pl.concat(said) if said else pl.DataFrame(schema=dtypes)
     back = np.where(good, np.cumsum(good) - 1, -1)
     spread = pl.Series(back).replace(-1, None)
-    return answers.select(pl.all().gather(spread)) if answers.height else _nothing(dtypes, frame.height), reasons
+    answers = answers.select(pl.all().gather(spread)) if answers.height else _nothing(dtypes, frame.height)
+    return answers, reasons, [error for _, error in bad]
 
 
 def _nothing(dtypes: dict[str, pl.DataType], rows: int) -> pl.DataFrame:

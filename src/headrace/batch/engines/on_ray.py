@@ -3,83 +3,94 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from headrace.batch.engines.engine import Keep
-from headrace.batch.engines.remote import TURN, Sent, failed, kept, packed, scored_there, waves
+from headrace.batch.engines.remote import Sent, scored_there, signals_kept
 from headrace.batch.excerpts import excerpt
-from headrace.batch.job import Chunk, Counts
+from headrace.batch.job import Chunk
 from headrace.batch.scoring import Order
 from headrace.batch.sources import need
-from headrace.kernel.errors import Unavailable
+from headrace.kernel.errors import InvalidInput, Unavailable
 
-EACH = 8
-"""Chunks a core at a time; what they give waits in the cluster's memory until it is kept here."""
+_OURS: list[str] = []
+"""The address of the cluster that this process was connected to here, and not by whoever called."""
 
 
-class RayEngine:
-    """Scores chunks on a Ray cluster: the one at `address`, or that of the environment (RAY_ADDRESS), or one of this
-    machine's cores. See `batch.engines.engine.Engine`."""
+class RayCluster:
+    """The cluster at `address`, or that of the environment (RAY_ADDRESS), or one of this machine's cores. The bundle
+    goes to each machine once, through Ray's store of objects. See `batch.engines.remote.Cluster`."""
 
-    turn = TURN
+    name = "Ray"
 
-    def __init__(self, bundle: Path, digest: str, address: str, threads: int) -> None:
-        self._bundle = bundle
+    def __init__(self, address: str, threads: int, files: bytes, digest: str, order: Order) -> None:
+        self._ray = connected(address, threads)
+        self._order = order
         self._digest = digest
-        self._address = address
-        self._threads = threads
+        self._files, self._work = self._ray.put(files), self._ray.put(order)
+        self.cores = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
-    def scored(self, chunks: Sequence[Chunk], order: Order, keep: Keep) -> Generator[tuple[Chunk, Counts]]:
-        """See `Engine`. The bundle goes to each machine once, through Ray's store of objects."""
-        ray = connected(self._address, self._threads)
-        digest, files, work = self._digest, ray.put(packed(self._bundle)), ray.put(order)
-        near = sees_files(ray, self._address)
+    def said(self, wave: Sequence[Chunk]) -> Iterator[tuple[int, bytes]]:
+        """See `Cluster`."""
+        ray, digest, files, work = self._ray, self._digest, self._files, self._work
 
         def one(row: dict[str, Any]) -> dict[str, Any]:
             chunk = msgspec.msgpack.decode(row["chunk"], type=Chunk)
             sent = Sent(digest, lambda: ray.get(files))
             return {"number": chunk.number, "said": scored_there(sent, ray.get(work), chunk, row["content"] or None)}
 
-        for wave in waves(chunks, EACH * max(1, int(ray.cluster_resources().get("CPU", 1)))):
-            rows = [
-                {"chunk": msgspec.msgpack.encode(chunk), "content": b"" if near else excerpt(order.plan, chunk)}
-                for chunk in wave
-            ]
-            answered = ray.data.from_items(rows, override_num_blocks=len(rows)).map(one)
-            yield from kept(wave, _rows(answered), keep)
+        near = sees_files(ray)
+        rows = [
+            {"chunk": msgspec.msgpack.encode(chunk), "content": b"" if near else excerpt(self._order.plan, chunk)}
+            for chunk in wave
+        ]
+        answered = ray.data.from_items(rows, override_num_blocks=len(rows)).map(one)
+        return ((row["number"], row["said"]) for row in answered.iter_rows())
+
+    def close(self) -> None:
+        """See `Cluster`. What no one refers to any more Ray frees itself."""
+        del self._files, self._work
 
 
-def sees_files(ray: Any, address: str) -> bool:
+def sees_files(ray: Any) -> bool:
     """Whether all of a cluster is this machine."""
-    return not address.startswith("ray://") and len([node for node in ray.nodes() if node["Alive"]]) == 1
+    return len([node for node in ray.nodes() if node["Alive"]]) == 1
 
 
-def _rows(answered: Any) -> Iterator[tuple[int, bytes]]:
-    rows = iter(answered.iter_rows())
-    while True:
-        try:
-            row = next(rows, None)
-        except Exception as error:  # Ray raises what the task raised, and much else
-            raise failed("Ray", error) from error
-        if row is None:
-            return
-        yield row["number"], row["said"]
-
-
-def connected(address: str, threads: int) -> Any:
+def connected(address: str | None, threads: int) -> Any:
     """Ray, connected to a cluster.
+
+    Args:
+        address: None for whichever cluster is connected, or else that of the environment, or of this machine's cores.
 
     Raises:
         MissingExtra: Ray is not installed.
+        InvalidInput: whoever called is connected to a cluster, and names another; or through Ray Client.
         Unavailable: there is no cluster at the address.
     """
     ray = need("ray", "The engine ray", "ray")
+    if ray.is_initialized() and _OURS and address not in (None, *_OURS):
+        ray.shutdown()
     if not ray.is_initialized():
-        _begin(ray, address, threads)
+        _OURS.clear()
+        _begin(ray, address or "", threads)
+        _OURS.append(address or "")
+    elif address and not _OURS:
+        raise InvalidInput(
+            f"Ray is connected already, so it cannot be to {address}.",
+            field="engine",
+            expected="ray, which takes the cluster that is connected",
+            todo="Leave the address out, or call ray.shutdown() before.",
+        )
+    if ray.util.client.ray.is_connected():
+        raise InvalidInput(
+            "Ray Data does not work through Ray Client (ray://).",
+            field="engine",
+            expected="ray:HOST:PORT, from a machine of the cluster",
+            todo="Start the job there.",
+        )
     data = need("ray.data", "The engine ray", "ray")
     data.DataContext.get_current().enable_progress_bars = False
     return ray
@@ -91,12 +102,23 @@ def _begin(ray: Any, address: str, threads: int) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     try:
-        if address:
-            ray.init(address, **options)
-        else:
-            ray.init(include_dashboard=False, num_cpus=threads or None, **options)
+        with signals_kept():
+            if address or not threads:
+                ray.init(address or None, **options)
+            else:
+                _begin_small(ray, threads, options)
     except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
         raise Unavailable(
             f"No Ray cluster answers{f' at {address}' if address else ''}: {error}.",
             todo="See 'ray status', or correct the address.",
         ) from error
+
+
+def _begin_small(ray: Any, threads: int, options: dict[str, Any]) -> None:
+    """A cluster of so many of this machine's cores; where the environment has one, that one as it is."""
+    try:
+        ray.init(num_cpus=threads, **options)
+    except ValueError as error:
+        if "num_cpus" not in str(error):
+            raise
+        ray.init(**options)

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import io
 import re
+import signal
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -28,11 +31,15 @@ from headrace.kernel.ports import Columns, Scorer
 from headrace.runtimes.opening import open_bundle
 
 TURN = 60.0
+EACH = 4
+"""Chunks a core at a time."""
+BUDGET = 512 << 20
+"""Bytes that the parts of a wave may have, as far as can be told: they wait in memory until they are kept."""
 MOST_OPEN = 3
 THEIRS = ("ray.", "pyspark.", "py4j.", "org.")
 """How the names of errors begin that only say that there was one."""
 NAMED = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b.*")
-_OPEN: dict[str, tuple[Scorer, Columns, tempfile.TemporaryDirectory[str]]] = {}
+_OPEN: dict[str, tuple[Scorer, Columns]] = {}
 """The last few bundles that this process opened; a process scores many chunks."""
 
 
@@ -41,6 +48,95 @@ class Sent(NamedTuple):
 
     digest: str
     files: Callable[[], bytes]
+
+
+class Cluster(Protocol):
+    """Machines that score, and how many of their tasks run at once."""
+
+    name: str
+    cores: int
+
+    def said(self, wave: Sequence[Chunk]) -> Iterator[tuple[int, bytes]]:
+        """What `scored_there` says of each chunk, with its number."""
+        ...
+
+    def close(self) -> None:
+        """Free what the job had there."""
+        ...
+
+
+class ElsewhereEngine:
+    """Scores chunks on a cluster. See `batch.engines.engine.Engine`.
+
+    Args:
+        begin: connects to the cluster, and gives it a bundle and an order.
+    """
+
+    turn = TURN
+
+    def __init__(self, begin: Callable[[bytes, str, Order], Cluster], name: str, bundle: Path, digest: str) -> None:
+        self._begin = begin
+        self._name = name
+        self._bundle = bundle
+        self._digest = digest
+
+    def scored(self, chunks: Sequence[Chunk], order: Order, keep: Keep) -> Generator[tuple[Chunk, Counts]]:
+        """See `Engine`. The parts of a wave are all kept before it is told of, so that a pause drops none."""
+        with _explained(self._name):
+            cluster = self._begin(packed(self._bundle), self._digest, order)
+        try:
+            size = wave_size(order, chunks, cluster.cores)
+            for start in range(0, len(chunks), size):
+                with _explained(self._name):
+                    done = _kept(cluster, chunks[start : start + size], keep)
+                yield from done
+        finally:
+            with suppress(Exception):  # a cluster that is gone has nothing to free
+                cluster.close()
+
+
+def wave_size(order: Order, chunks: Sequence[Chunk], cores: int) -> int:
+    """How many chunks go to a cluster at a time: some for each core, as far as their parts fit into the budget."""
+    blocks = sum(len(one.blocks) for one in order.plan.inputs)
+    largest = max((chunk.last - chunk.first for chunk in chunks), default=1) / max(blocks, 1)
+    row = 150 + 25 * len(order.shape.answers)
+    estimate = int(largest * (order.plan.rows * row + 2 * order.plan.size))
+    return max(1, min(EACH * cores, BUDGET // max(estimate, 1)))
+
+
+def _kept(cluster: Cluster, wave: Sequence[Chunk], keep: Keep) -> list[tuple[Chunk, Counts]]:
+    by_number = {chunk.number: chunk for chunk in wave}
+    done: list[tuple[Chunk, Counts]] = []
+    for number, answer in cluster.said(wave):
+        part = returned(answer)
+        keep(by_number[number], part)
+        done.append((by_number[number], part.counts))
+    return done
+
+
+@contextmanager
+def _explained(name: str) -> Generator[None]:
+    """Whatever a cluster raises as an error of ours."""
+    try:
+        yield
+    except HeadraceError:
+        raise
+    except Exception as error:  # Py4J's, Java's, Spark's and Ray's have nothing in common
+        raise failed(name, error) from error
+
+
+@contextmanager
+def signals_kept() -> Generator[None]:
+    """Ray and Spark take over the signals of a process that connects; they are its own again afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def packed(folder: Path) -> bytes:
@@ -59,15 +155,14 @@ def unpacked(sent: Sent) -> tuple[Scorer, Columns]:
         MissingExtra: a library of it is not installed here.
     """
     if sent.digest not in _OPEN:
-        folder = tempfile.TemporaryDirectory(prefix="headrace-")
-        with tarfile.open(fileobj=io.BytesIO(sent.files())) as archive:
-            archive.extractall(folder.name, filter="data")
-        path = Path(folder.name)
-        _OPEN[sent.digest] = (open_bundle(path, sent.digest), stored_golden(path).columns, folder)
+        with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
+            with tarfile.open(fileobj=io.BytesIO(sent.files())) as archive:
+                archive.extractall(folder, filter="data")
+            path = Path(folder)
+            _OPEN[sent.digest] = (open_bundle(path, sent.digest), stored_golden(path).columns)
         while len(_OPEN) > MOST_OPEN:
             del _OPEN[next(iter(_OPEN))]
-    scorer, golden, _ = _OPEN[sent.digest]
-    return scorer, golden
+    return _OPEN[sent.digest]
 
 
 def scored_there(sent: Sent, order: Order, chunk: Chunk, content: bytes | None) -> bytes:
@@ -111,17 +206,3 @@ def failed(engine: str, error: Exception) -> Unavailable:
         todo="What was scored is kept. See that its machines have this release of Headrace and the model's libraries, "
         "then start the job again.",
     )
-
-
-def kept(chunks: Sequence[Chunk], said: Iterator[tuple[int, bytes]], keep: Keep) -> Iterator[tuple[Chunk, Counts]]:
-    """Keep the parts that come back, each with its chunk's number."""
-    by_number = {chunk.number: chunk for chunk in chunks}
-    for number, answer in said:
-        part = returned(answer)
-        keep(by_number[number], part)
-        yield by_number[number], part.counts
-
-
-def waves(chunks: Sequence[Chunk], size: int) -> Iterator[Sequence[Chunk]]:
-    """So many chunks at a time."""
-    return (chunks[start : start + size] for start in range(0, len(chunks), size))

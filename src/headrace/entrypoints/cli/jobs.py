@@ -29,15 +29,22 @@ def size_of(text: str) -> int:
     return int(found[1]) * SIZES[found[2]]
 
 
-def _shares(memory: str | None, chunk: str, threads: int) -> dict[str, int]:
+def _shares(asked: dict[str, Any]) -> dict[str, int]:
     """How much is scored at once, and in how many threads.
 
     Raises:
-        InvalidInput: so little memory is not enough.
+        InvalidInput: so little memory is not enough, or it is not this machine's, or the chunk is named too.
     """
-    if memory is None:
-        return {"chunk": size_of(chunk), "threads": threads}
-    return dict(zip(("chunk", "threads"), within_memory(size_of(memory), threads), strict=True))
+    if asked["memory"] is None:
+        return {"chunk": size_of(asked["chunk"] or "16MB"), "threads": asked["threads"]}
+    if asked["chunk"] or asked["engine"] != "local":
+        raise InvalidInput(
+            "--memory chooses the chunk, for threads of this machine.",
+            field="memory",
+            expected="no --chunk and no --engine beside it",
+            todo="Leave one of them out.",
+        )
+    return dict(zip(("chunk", "threads"), within_memory(size_of(asked["memory"]), asked["threads"]), strict=True))
 
 
 @click.command()
@@ -55,7 +62,7 @@ def _shares(memory: str | None, chunk: str, threads: int) -> dict[str, int]:
 @click.option("--sql", default="", metavar="QUERY", help="The rows of a source that is a database.")
 @click.option("--append", is_flag=True, help="Add to a table that is there.")
 @click.option("--no-capture", is_flag=True, help="Keep the predictions out of the predictions table.")
-@click.option("--chunk", default="16MB", show_default=True, metavar="SIZE", help="How much is scored at once.")
+@click.option("--chunk", metavar="SIZE", help="How much is scored at once; 16MB by default.")
 @click.option("--memory", metavar="SIZE", help="How much memory it may take; chooses --chunk and --threads.")
 @click.option("--threads", default=0, metavar="N", help="How many work; as many as there are cores by default.")
 @click.option(
@@ -93,7 +100,7 @@ def score(call: Call, model: str, source: str, destination: str, **asked: Any) -
         "sql": asked["sql"],
         "append": asked["append"],
         "capture": not asked["no_capture"],
-        **_shares(asked["memory"], asked["chunk"], asked["threads"]),
+        **_shares(asked),
         "engine": asked["engine"],
         "priority": asked["priority"],
         "tell": asked["tell"],
