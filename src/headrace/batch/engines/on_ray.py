@@ -110,7 +110,7 @@ def _begin(ray: Any, address: str, threads: int) -> None:
     except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
         raise Unavailable(
             f"No Ray cluster answers{f' at {address}' if address else ''}: {error}.",
-            todo="See 'ray status', or correct the address.",
+            todo="See 'ray status', or correct the address; 'ray stop' forgets a cluster of this machine that is gone.",
         ) from error
 
 
