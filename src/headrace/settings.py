@@ -39,6 +39,7 @@ CONSOLE_URL = Setting("HEADRACE_CONSOLE_URL", "", "The address at which people o
 PROXIES = Setting("HEADRACE_PROXIES", "", "Addresses of proxies whose X-Forwarded-For is believed, with commas.")
 SMTP = Setting("HEADRACE_SMTP", "", "The mail server: smtp+starttls://USER:PASSWORD@HOST:PORT?from=ADDRESS.")
 WEBHOOK_SECRET = Setting("HEADRACE_WEBHOOK_SECRET", "", "What signs webhooks: whsec_ and base64, or any text.")
+TEMPLATES = Setting("HEADRACE_TEMPLATES", "", "A folder of templates in whose words notices are told.")
 OIDC = Setting("HEADRACE_OIDC", "", "The issuer of an OpenID provider at which people sign in, https://...")
 OIDC_CLIENT = Setting("HEADRACE_OIDC_CLIENT", "headrace", "What the console is called there: its client id.")
 OIDC_SECRET = Setting("HEADRACE_OIDC_SECRET", "", "The secret of that client; empty for a public one.")
@@ -47,6 +48,7 @@ OIDC_ROLES = Setting("HEADRACE_OIDC_ROLES", "", "Roles by a claim, as groups:ml-
 JOB_FOLDERS = Setting("HEADRACE_JOB_FOLDERS", "", "Folders, prefixes and databases of API callers' jobs, with commas.")
 JOB_HOOKS = Setting("HEADRACE_JOB_HOOKS", "", "What webhooks of API callers' jobs must begin with, with commas.")
 JOBS_EACH = Setting("HEADRACE_JOBS_EACH", "100", "How many jobs of one caller may be under way.")
+JOB_ENGINE = Setting("HEADRACE_JOB_ENGINE", "local", "Where API callers' jobs are scored: local, ray or spark.")
 CI = Setting("CI", "", "Set by build servers: the demo ends by itself.")
 HOST = Setting("HEADRACE_HOST", "127.0.0.1", "The address that a scoring server listens on.")
 PORT = Setting("HEADRACE_PORT", "8000", "The port that a scoring server listens on.")
@@ -67,6 +69,7 @@ SETTINGS = (
     PROXIES,
     SMTP,
     WEBHOOK_SECRET,
+    TEMPLATES,
     OIDC,
     OIDC_CLIENT,
     OIDC_SECRET,
@@ -75,6 +78,7 @@ SETTINGS = (
     JOB_FOLDERS,
     JOB_HOOKS,
     JOBS_EACH,
+    JOB_ENGINE,
     CI,
     HOST,
     PORT,

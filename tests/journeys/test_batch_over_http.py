@@ -13,6 +13,9 @@ from tests.conftest import call, eventually
 from tests.journeys.test_batch import ROWS
 from tests.journeys.test_notices import SECRET, Mailbox, hook, mail_server, verified
 
+from headrace.batch.job import Options
+from headrace.kernel.errors import InvalidInput
+
 __all__ = ["hook"]
 
 
@@ -141,6 +144,18 @@ def test_callers_use_no_files_of_the_server(registered, console, tmp_path, monke
         status, said = call("POST", f"{console}/api/jobs", {"model": "late", "source": source, **more})
         assert status in (400, 403, 422), said
     assert registered.jobs() == []
+
+
+def test_the_server_says_where_jobs_are_scored(registered, monkeypatch):
+    content = ROWS.head(10).write_csv().encode()
+    upload = registered.uploads().begin("rows.csv", len(content), "somebody")
+    registered.uploads().add(upload.id, 0, content)
+    given = ("late", upload.source, "", "csv", Options())
+    monkeypatch.setenv("HEADRACE_JOB_ENGINE", "abacus")
+    with pytest.raises(InvalidInput, match="abacus"):
+        registered.queue_job(*given)
+    monkeypatch.setenv("HEADRACE_JOB_ENGINE", "spark:spark://cluster:7077")
+    assert registered.queue_job(*given).options.engine == "spark:spark://cluster:7077"
 
 
 def test_a_form_with_the_file_is_enough(registered, console, worker, tmp_path):

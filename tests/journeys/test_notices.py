@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 from tests.conftest import EXAMPLES, eventually, headrace_command
 from tests.servers import free_port
 
-from headrace.kernel.errors import InvalidInput, Unavailable
+from headrace.kernel.errors import InvalidInput, NotFound, Unavailable
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -259,3 +259,41 @@ def test_a_mail_server_that_was_away_gets_it_later_and_status_tells_meanwhile(re
         worker.wait()
     assert [mail["Subject"] for mail in mailbox.mails] == ["late: alarm"]
     assert mailbox.mails[0]["Message-ID"] == f"<{ws.notices()[0].id}@headrace>"
+
+
+def test_notices_are_told_in_the_words_of_templates(registered, tmp_path, hook, monkeypatch):
+    ws, mailbox = registered, Mailbox()
+    folder = tmp_path / "templates"
+    monkeypatch.setenv("HEADRACE_TEMPLATES", str(folder))
+    with pytest.raises(InvalidInput, match="no folder"):
+        ws.test_notice(hook.url)
+    folder.mkdir()
+    (folder / "job.done.txt").write_text("Subject: {{ data.scored }}\nflights are scored\n\nHello,\n{{ text }}\n")
+    (folder / "job.done.html").write_text("<p>{{ data.name }} of {{ model }}</p>")
+    (folder / "notice.json").write_text('{"blocks": [{"text": {{ subject | tojson }}}]}')
+    document = {"type": "job.done", "scored": 7, "name": "<b>x</b>"}
+    ws.outbox.tell("j1", "late", ["nobody"], "late: done", "Seven.", document)
+    with pytest.raises(NotFound, match="of type"):
+        ws.test_notice(hook.url, "job.done")
+    ws.outbox.tell("j2", "late", [hook.url], "late: done", "Seven.", document)
+    with mail_server(mailbox) as port:
+        monkeypatch.setenv("HEADRACE_SMTP", smtp(port))
+        words = ("--workspace", ws.places.url, "notices", "--test", "anna@example.org", "--like", "job.done")
+        assert "took it" in headrace_command(*words).stdout
+        (folder / "job.done.txt").write_text("{{ data.nothing.more }}")
+        ws.test_notice("anna@example.org", "job.done")
+    first, second = mailbox.mails
+    assert first["Subject"] == "7"
+    assert first.get_body(("plain",)).get_content().splitlines() == ["flights are scored", "", "Hello,", "Seven."]
+    assert first.get_body(("html",)).get_content().strip() == "<p>&lt;b&gt;x&lt;/b&gt; of late</p>"
+    assert second["Subject"] == "late: done"
+    assert "(The template for job.done could not be used: UndefinedError" in second.get_body(("plain",)).get_content()
+    monkeypatch.setenv("HEADRACE_WEBHOOK_SECRET", SECRET)
+    ws.test_notice(hook.url)
+    (folder / "notice.json").write_text("{{ subject }}")
+    ws.test_notice(hook.url, "job.done")
+    assert all(verified(*taken) for taken in hook.taken)
+    bodies = [json.loads(body) for _, body in hook.taken]
+    assert bodies[0] == {"blocks": [{"text": "[headrace] a test"}]}
+    assert (bodies[1]["type"], bodies[1]["data"]) == ("job.done", document)
+    assert "DecodeError" in bodies[1]["text"]

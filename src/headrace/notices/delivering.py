@@ -9,19 +9,21 @@ from headrace.kernel.callers import Notice
 from headrace.kernel.clock import Clock
 from headrace.notices.mail import MailServer, Undelivered, send_mail
 from headrace.notices.outbox import Outbox
+from headrace.notices.templates import Templates
 from headrace.notices.webhooks import post
 
 
 class Postman(NamedTuple):
     """What brings notices: a mail server, if there is one, and the secret that signs webhooks.
 
-    `content` reads those files of the workspace that mails bring along.
+    `content` reads those files of the workspace that mails bring along; `templates` say it in the project's own words.
     """
 
     mail: MailServer | None
     secret: str
     clock: Clock
     content: Callable[[str], bytes]
+    templates: Templates = Templates(None)
 
     def bring(self, notice: Notice) -> None:
         """Deliver one notice.
@@ -30,11 +32,12 @@ class Postman(NamedTuple):
             Undelivered: it did not arrive.
         """
         if notice.kind == "webhook":
-            post(self.secret, notice, self.clock())
+            post(self.secret, notice, self.templates.body(notice), self.clock())
         elif self.mail is None:
             raise Undelivered("no mail server is set: HEADRACE_SMTP")
         else:
-            send_mail(self.mail, notice, [(name, self.content(name)) for name in notice.document.get("files", ())])
+            files = [(name, self.content(name)) for name in notice.document.get("files", ())]
+            send_mail(self.mail, notice, self.templates.mail(notice), files)
 
 
 def deliver(outbox: Outbox, postman: Postman) -> int:

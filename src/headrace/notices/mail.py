@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from headrace.kernel.callers import Notice
 from headrace.kernel.errors import InvalidInput
 from headrace.notices.receivers import receivers
+from headrace.notices.templates import Words
 
 SECONDS = 20.0
 PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
@@ -59,8 +60,9 @@ def mail_server(url: str) -> MailServer | None:
     return MailServer(at.scheme, host, port, unquote(at.username or ""), unquote(at.password or ""), sender)
 
 
-def send_mail(server: MailServer, notice: Notice, files: Iterable[tuple[str, bytes]] = ()) -> None:
-    """Hand a notice to the server, with files (their names and contents). Sent twice, it has the same Message-ID.
+def send_mail(server: MailServer, notice: Notice, words: Words, files: Iterable[tuple[str, bytes]] = ()) -> None:
+    """Hand a notice to the server, in words, with files (their names and contents). Sent twice, it has the same
+    Message-ID.
 
     Raises:
         Undelivered: the server did not take it.
@@ -68,7 +70,7 @@ def send_mail(server: MailServer, notice: Notice, files: Iterable[tuple[str, byt
     try:
         connection = _connected(server)
         try:
-            connection.send_message(_message(server, notice, files))
+            connection.send_message(_message(server, notice, words, files))
         finally:
             _leave(connection)
     except smtplib.SMTPRecipientsRefused as error:
@@ -106,15 +108,17 @@ def _leave(connection: smtplib.SMTP) -> None:
         connection.close()
 
 
-def _message(server: MailServer, notice: Notice, files: Iterable[tuple[str, bytes]]) -> EmailMessage:
+def _message(server: MailServer, notice: Notice, words: Words, files: Iterable[tuple[str, bytes]]) -> EmailMessage:
     message = EmailMessage()
-    message["Subject"] = notice.subject
+    message["Subject"] = words.subject
     message["From"] = server.sender
     message["To"] = notice.receiver
     message["Date"] = format_datetime(notice.created)
     message["Message-ID"] = f"<{notice.id}@headrace>"
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(notice.text)
+    message.set_content(words.text)
+    if words.html:
+        message.add_alternative(words.html, subtype="html")
     for name, content in files:
         kind, _, subkind = (guess_type(name)[0] or "application/octet-stream").partition("/")
         message.add_attachment(content, maintype=kind, subtype=subkind, filename=PurePosixPath(name).name)

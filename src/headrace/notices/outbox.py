@@ -8,11 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from headrace.kernel import tables
 from headrace.kernel.callers import Notice
 from headrace.kernel.clock import Clock, from_text, to_text
 from headrace.kernel.database import Database
+from headrace.kernel.errors import NotFound
 from headrace.notices.receivers import Receiver, receivers
 
 FIRST_WAIT = timedelta(minutes=1)
@@ -75,6 +77,19 @@ class Outbox:
         with self._database.read() as connection:
             chosen = query if model is None else query.where(_AT.model == model)
             return [_notice(row) for row in connection.execute(chosen)]
+
+    def newest(self, kind: str) -> Notice:
+        """The newest of a type, such as ``job.done``, as it was before it was sent.
+
+        Raises:
+            NotFound: there is none.
+        """
+        query = sa.select(tables.notices).order_by(_AT.created.desc(), _AT.id)
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                if row.document.get("type") == kind:
+                    return replace(_notice(row), attempts=0, delivered=None, given_up=None, error="")
+        raise NotFound(f"No notice of type {kind!r} was told yet.", todo="See 'headrace notices --json' for the types.")
 
     def delivered(self, notice: Notice) -> None:
         """It arrived."""

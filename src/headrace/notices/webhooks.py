@@ -1,7 +1,4 @@
-"""Notices by webhook, signed as Standard Webhooks (standardwebhooks.com) has it.
-
-The body has `type`, `timestamp` and `data`, and `text` beside them, which is what chats show of a message.
-"""
+"""Notices by webhook, signed as Standard Webhooks (standardwebhooks.com) has it."""
 
 from __future__ import annotations
 
@@ -15,10 +12,7 @@ import urllib.request
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from headrace.kernel.callers import Notice
-from headrace.kernel.clock import to_text
 from headrace.kernel.release import VERSION
 from headrace.notices.mail import Undelivered
 
@@ -36,23 +30,16 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 _OPENER = urllib.request.build_opener(_Stay)
 
 
-def post(secret: str, notice: Notice, now: datetime) -> None:
+def post(secret: str, notice: Notice, body: bytes, now: datetime) -> None:
     """Post a notice; a reply of 2xx is its arrival.
 
     Args:
+        body: JSON.
         secret: ``whsec_`` and base64, or any text; empty leaves the signature out.
 
     Raises:
         Undelivered: there was another reply, or none.
     """
-    body = msgspec.json.encode(
-        {
-            "type": notice.document.get("type", "notice"),
-            "timestamp": to_text(notice.created),
-            "data": notice.document,
-            "text": f"{notice.subject}\n{notice.text}",
-        }
-    )
     headers = {"content-type": "application/json", "user-agent": f"headrace/{VERSION}", "webhook-id": notice.id}
     headers |= signed(secret, notice.id, now, body)
     request = urllib.request.Request(notice.receiver, body, headers, method="POST")  # noqa: S310

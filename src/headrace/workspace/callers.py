@@ -76,27 +76,29 @@ class Callers(Rooms):
         """What owners were told, and what became of it; the newest first."""
         return self.outbox.list(model, limit)
 
-    def test_notice(self, receiver: str) -> Notice:
+    def test_notice(self, receiver: str, like: str = "") -> Notice:
         """Tell somebody something now, to see whether it arrives.
+
+        Args:
+            like: the type of notice, such as ``job.done``, of which the newest is told once more; empty for none.
 
         Raises:
             InvalidInput: it is neither a mail address nor a URL.
+            NotFound: there is no notice of that type.
             Unavailable: it did not arrive; the reason says why.
         """
         to = one_receiver(receiver)
         now = self.clock()
-        notice = Notice(
-            id=new_id(),
-            about="test",
-            model="",
-            kind=to.kind,
-            receiver=to.address,
-            subject="[headrace] a test",
-            text=f"{settings.who()} tried whether notices arrive. They do.",
-            document={"type": "test"},
-            created=now,
-            due=now,
-        )
+        text = f"{settings.who()} tried whether notices arrive. They do."
+        plain = {
+            "about": "test",
+            "model": "",
+            "subject": "[headrace] a test",
+            "text": text,
+            "document": {"type": "test"},
+        }
+        told = self.outbox.newest(like) if like else Notice(id="", kind="", receiver="", created=now, due=now, **plain)
+        notice = structs.replace(told, id=new_id(), kind=to.kind, receiver=to.address)
         try:
             self.postman().bring(notice)
         except Undelivered as error:

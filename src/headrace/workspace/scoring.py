@@ -102,6 +102,7 @@ class Scoring(Callers):
         else:
             name = f"{Path(source).name.split('.')[0] or 'rows'}.{version.name}.{form}"
             destination = f"{KEPT}{new_id()}/{name}"
+        options = msgspec.structs.replace(options, engine=settings.read(settings.JOB_ENGINE))
         asker = Asker(settings.who(), int(settings.read(settings.JOBS_EACH)), os.environ)
         return ask(self.places, self.job_store, version, source, destination, options, asker)
 

@@ -41,6 +41,7 @@ from headrace.monitoring.windows import Windows
 from headrace.notices.delivering import Postman
 from headrace.notices.mail import mail_server
 from headrace.notices.outbox import Outbox
+from headrace.notices.templates import templates_in
 from headrace.registry.approvals import Approvals
 from headrace.registry.forms import installed_forms
 from headrace.registry.promotion import Promotions
@@ -145,11 +146,16 @@ class Rooms:
         """What brings notices, by the settings.
 
         Raises:
-            InvalidInput: the mail server cannot be one.
+            InvalidInput: the mail server cannot be one, or the folder of templates is none.
         """
         server = mail_server(settings.read(settings.SMTP))
         secret = settings.read(settings.WEBHOOK_SECRET)
-        return Postman(server, secret, self.clock, lambda name: self.places.objects.read(self.places.root / name))
+        templates = templates_in(settings.read(settings.TEMPLATES))
+
+        def content(name: str) -> bytes:
+            return self.places.objects.read(self.places.root / name)
+
+        return Postman(server, secret, self.clock, content, templates)
 
     def consumers(self) -> list[ConsumerTraffic]:
         """What each consumer asked of each model within a day, and its latency against its objective."""

@@ -13,9 +13,12 @@ from headrace.kernel.callers import Notice
 @click.option(
     "--test", "receiver", metavar="TO", help="Tell a mail address or a URL something now; exit code 5 if not."
 )
+@click.option(
+    "--like", metavar="TYPE", default="", help="With --test: the newest notice of a type, as job.done, again."
+)
 @click.option("--limit", default=30, show_default=True, help="How many.")
 @verb
-def notices(call: Call, model: str | None, receiver: str | None, limit: int) -> None:
+def notices(call: Call, model: str | None, receiver: str | None, like: str, limit: int) -> None:
     """What the owners of models were told, by mail and webhook, and whether it arrived; newest first.
 
     \b
@@ -23,10 +26,11 @@ def notices(call: Call, model: str | None, receiver: str | None, limit: int) -> 
     owners = { accuracy = "Anna <anna@example.org>", speed = "https://chat.example.org/hooks/7" }
 
     Mails go through HEADRACE_SMTP (smtp+starttls://USER:PASSWORD@HOST:587?from=ADDRESS), webhooks are signed with
-    HEADRACE_WEBHOOK_SECRET. Workers deliver them, again and again for a day.
+    HEADRACE_WEBHOOK_SECRET. Workers deliver them, again and again for a day, in the words of the templates in the
+    folder HEADRACE_TEMPLATES, where there are any (docs/monitoring.md).
     """
     if receiver is not None:
-        sent = call.workspace.test_notice(receiver)
+        sent = call.workspace.test_notice(receiver, like)
         call.answer(sent, lambda: out.print(f"{sent.receiver} took it.", markup=False))
         return
     found: list[Notice] = call.workspace.notices(model, limit)
