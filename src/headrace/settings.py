@@ -48,6 +48,7 @@ OIDC_ROLES = Setting("HEADRACE_OIDC_ROLES", "", "Roles by a claim, as groups:ml-
 JOB_FOLDERS = Setting("HEADRACE_JOB_FOLDERS", "", "Folders, prefixes and databases of API callers' jobs, with commas.")
 JOB_HOOKS = Setting("HEADRACE_JOB_HOOKS", "", "What webhooks of API callers' jobs must begin with, with commas.")
 JOBS_EACH = Setting("HEADRACE_JOBS_EACH", "100", "How many jobs of one caller may be under way.")
+UPLOADS_EACH = Setting("HEADRACE_UPLOADS_EACH", "100GB", "How much one caller may have sent that is not freed yet.")
 JOB_ENGINE = Setting("HEADRACE_JOB_ENGINE", "local", "Where API callers' jobs are scored: local, ray or spark.")
 CI = Setting("CI", "", "Set by build servers: the demo ends by itself.")
 HOST = Setting("HEADRACE_HOST", "127.0.0.1", "The address that a scoring server listens on.")
@@ -78,6 +79,7 @@ SETTINGS = (
     JOB_FOLDERS,
     JOB_HOOKS,
     JOBS_EACH,
+    UPLOADS_EACH,
     JOB_ENGINE,
     CI,
     HOST,

@@ -14,7 +14,7 @@ from tests.journeys.test_batch import ROWS
 from tests.journeys.test_notices import SECRET, Mailbox, hook, mail_server, verified
 
 from headrace.batch.job import Options
-from headrace.kernel.errors import InvalidInput
+from headrace.kernel.errors import InvalidInput, Overloaded
 
 __all__ = ["hook"]
 
@@ -156,6 +156,26 @@ def test_the_server_says_where_jobs_are_scored(registered, monkeypatch):
         registered.queue_job(*given)
     monkeypatch.setenv("HEADRACE_JOB_ENGINE", "spark:spark://cluster:7077")
     assert registered.queue_job(*given).options.engine == "spark:spark://cluster:7077"
+
+
+def test_one_caller_takes_no_more_than_their_share(registered, monkeypatch):
+    monkeypatch.setenv("HEADRACE_UPLOADS_EACH", "1KB")
+    monkeypatch.setenv("HEADRACE_JOBS_EACH", "1")
+    content = ROWS.head(10).write_csv().encode()
+    first = registered.uploads().begin("rows.csv", len(content), "anna")
+    registered.uploads().add(first.id, 0, content)
+    with pytest.raises(Overloaded, match="1 files of anna"):
+        registered.uploads().begin("more.csv", 1_000, "anna")
+    registered.uploads().begin("more.csv", 1_000, "berta")
+    job = registered.queue_job("late", first.source, "", "csv", Options())
+    registered.cancel_job(job.id)
+    other = registered.queue_job("late", first.source, "", "jsonl", Options())
+    with pytest.raises(Overloaded, match="under way"):
+        registered.requeue_job(job.id)
+    registered.cancel_job(other.id)
+    assert registered.requeue_job(job.id).status == "queued"
+    registered.uploads().discard(first.id)
+    registered.uploads().begin("more.csv", 1_000, "anna")
 
 
 def test_a_form_with_the_file_is_enough(registered, console, worker, tmp_path):

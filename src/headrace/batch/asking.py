@@ -58,7 +58,7 @@ def ask(
     if standing is not None and standing.status in UNDER_WAY:
         return standing
     if standing is not None and _holds(places, standing, target, asker.variables):
-        return standing if standing.status == "done" else jobs.retry(standing.id, asker.who)
+        return standing if standing.status == "done" else jobs.retry(standing.id, asker.who, asker.most)
     found = _found(places, asked.source, options, target, asker.variables)
     target.check(one.path for one in found if one.fetch is None)
     return jobs.add(asked, asker.who, asker.most, asker.also)

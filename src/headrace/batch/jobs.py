@@ -96,13 +96,7 @@ class Jobs:
             "created": to_text(self._clock()),
         }
         with self._audit.change() as change:
-            theirs = sa.select(sa.func.count()).where(AT.status.in_(UNDER_WAY), AT.created_by == who)
-            if most is not None and (count := change.connection.execute(theirs).scalar_one()) >= most:
-                raise Overloaded(
-                    f"{count} jobs of {who} are under way.",
-                    expected=f"fewer than {most}",
-                    todo="Wait until one of them is done, or cancel one.",
-                )
+            _need_fewer(change.connection, who, most)
             least = sa.select(sa.func.min(AT.served)).where(AT.status.in_(UNDER_WAY))
             row["served"] = change.connection.execute(least).scalar() or 0.0
             change.connection.execute(tables.jobs.insert().values(row))
@@ -253,17 +247,22 @@ class Jobs:
             held = self._held(row)
         return found if held else self.end(found.id, "cancelled", who=who)
 
-    def retry(self, job: str, who: str) -> Job:
+    def retry(self, job: str, who: str, most: int | None = None) -> Job:
         """Queue a job again that failed or was cancelled; it goes on where it stood.
+
+        Args:
+            most: how many jobs of the one who asked for it may be under way.
 
         Raises:
             Conflict: it did not fail, or somebody works at it.
+            Overloaded: so many are.
         """
         found = self.get(job)
         with self._audit.change() as change:
             row = change.connection.execute(sa.select(tables.jobs).where(AT.id == found.id)).one()
             if row.status not in ("failed", "cancelled"):
                 raise Conflict(f"Job {found.id} is {row.status}.", todo="Only one that failed or was cancelled can be.")
+            _need_fewer(change.connection, row.created_by, most)
             values = {"status": "queued", "ended": "", "error": None, "stopping": False, "attempts": 0}
             change.connection.execute(tables.jobs.update().where(AT.id == found.id).values(values))
             change.entry(who, "score again", f"{row.model}@{row.version}", job=found.id)
@@ -278,6 +277,21 @@ class Jobs:
     def _load(self, query: sa.Select[Any]) -> list[Job]:
         with self._database.read() as connection:
             return [_job(row) for row in connection.execute(query)]
+
+
+def _need_fewer(connection: sa.Connection, who: str, most: int | None) -> None:
+    """See that fewer than `most` jobs of a caller are under way.
+
+    Raises:
+        Overloaded: so many are.
+    """
+    theirs = sa.select(sa.func.count()).where(AT.status.in_(UNDER_WAY), AT.created_by == who)
+    if most is not None and (count := connection.execute(theirs).scalar_one()) >= most:
+        raise Overloaded(
+            f"{count} jobs of {who} are under way.",
+            expected=f"fewer than {most}",
+            todo="Wait until one of them is done, or cancel one.",
+        )
 
 
 def identity(asked: Asked) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.batch.sources import format_of
-from headrace.kernel.errors import Conflict, InvalidInput, NotFound, StorageUnavailable
+from headrace.kernel.errors import Conflict, InvalidInput, NotFound, Overloaded, StorageUnavailable
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
 from headrace.kernel.records import Record
@@ -37,16 +37,22 @@ class Upload(Record, frozen=True, kw_only=True):
 
 
 class Uploads:
-    """The files that were sent to a workspace."""
+    """The files that were sent to a workspace.
 
-    def __init__(self, places: Places) -> None:
+    Args:
+        most: the bytes that all files of one caller may have, as they were announced.
+    """
+
+    def __init__(self, places: Places, most: int = LARGEST) -> None:
         self._places = places
+        self._most = most
 
     def begin(self, name: str, size: int, who: str) -> Upload:
         """A new file, of which nothing arrived yet.
 
         Raises:
             InvalidInput: its name or its size cannot be.
+            Overloaded: the files of `who` would have too many bytes together.
         """
         plain = Path(name.replace("\\", "/")).name
         if not plain or plain.startswith(".") or not plain.isprintable() or len(plain.encode()) > 120:
@@ -54,6 +60,7 @@ class Uploads:
         if not 0 < size <= LARGEST:
             raise InvalidInput(f"A file of {size} bytes cannot be sent.", field="size", todo="Send one with rows.")
         format_of(Path(plain))
+        self._need_room(size, who)
         upload = Upload(id=new_id(), name=plain, size=size, who=who)
         self._places.objects.put(self._folder(upload.id) / "upload.json", msgspec.json.encode(upload))
         return upload
@@ -135,6 +142,20 @@ class Uploads:
                 f"Of {found.name} {found.offset} of {found.size} bytes arrived.", todo="Send the rest of it first."
             )
         return self._folder(upload) / found.name
+
+    def _need_room(self, size: int, who: str) -> None:
+        theirs = [one.size for one in map(self.get, self._ids()) if one.who == who]
+        if sum(theirs) + size > self._most:
+            raise Overloaded(
+                f"{len(theirs)} files of {who} have {sum(theirs):,} bytes, and this one {size:,}.",
+                expected=f"at most {self._most:,} together (HEADRACE_UPLOADS_EACH)",
+                todo="Discard some: DELETE /api/uploads/{id}. Those of old jobs are freed by themselves.",
+            )
+
+    def _ids(self) -> list[str]:
+        objects = self._places.objects
+        folders = objects.children(self._places.uploads)
+        return [one.name for one in folders if _ID.match(one.name) and objects.exists(one / "upload.json")]
 
     def _folder(self, upload: str) -> Path:
         if not _ID.match(upload):

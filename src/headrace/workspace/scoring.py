@@ -25,6 +25,7 @@ from headrace.batch.uploads import PREFIX, Uploads, located
 from headrace.kernel.clock import to_text
 from headrace.kernel.errors import InvalidInput, NotFound, Refused
 from headrace.kernel.identifiers import new_id
+from headrace.kernel.sizes import parse_size
 from headrace.notices.receivers import one_receiver
 from headrace.retraining.policy import schedules
 from headrace.training.policies import kept_policy
@@ -124,7 +125,7 @@ class Scoring(Callers):
 
     def uploads(self) -> Uploads:
         """The files that were sent to be scored."""
-        return Uploads(self.places)
+        return Uploads(self.places, parse_size(settings.read(settings.UPLOADS_EACH)))
 
     def look(self, model: str, source: str, text: Wanted | None = None) -> Matched:
         """How the columns of a source fit to what a model asks for, before anything is scored."""
@@ -200,6 +201,14 @@ class Scoring(Callers):
     def retry_job(self, job: str) -> Job:
         """Queue a job again that failed or was cancelled; it goes on where it stood."""
         return self.job_store.retry(job, settings.who())
+
+    def requeue_job(self, job: str) -> Job:
+        """The same for somebody who is not on this machine.
+
+        Raises:
+            Overloaded: too many jobs of the one who asked for it are under way.
+        """
+        return self.job_store.retry(job, settings.who(), int(settings.read(settings.JOBS_EACH)))
 
 
 def _unwatched(_job: Job, _what: str, _share: float) -> None:

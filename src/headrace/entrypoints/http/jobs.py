@@ -193,7 +193,7 @@ class JobRoutes:
 
     async def retry(self, request: Request) -> Job:
         """Queue a job again."""
-        return await self._as(request, self._ws.retry_job, await self._theirs(request))
+        return await self._as(request, self._ws.requeue_job, await self._theirs(request))
 
     async def first(self, request: Request) -> list[dict[str, Any]]:
         """The first rows of a job's result, as soon as there are any."""
