@@ -42,22 +42,22 @@ ROW_BYTES = 100
 """About as many bytes of a text as a row of a table is worth, where chunks are measured in bytes."""
 KINDS = {"datetime": "string"}
 """How JSON has the types that it does not know."""
-Told = Callable[[str, float], None]
+Progress = Callable[[str, float], None]
 
 
-def make_plan(asked: Asked, found: list[Found], schema: Schema, folder: Path, told: Told) -> Plan:
+def make_plan(asked: Asked, found: list[Found], schema: Schema, folder: Path, progress: Progress) -> Plan:
     """The plan of a job; every byte of its source is read once.
 
     Args:
         found: the files of the source.
         schema: of the version's requests.
         folder: for what must be fetched or unpacked: ``jobs/ID/taken`` of a workspace.
-        told: is told what is done, and which share of it.
+        progress: is told what is done, and which share of it.
 
     Raises:
         InvalidInput: the source cannot be scored.
     """
-    paths = [_here(one, place, folder, len(found), told) for place, one in enumerate(found)]
+    paths = [_here(one, place, folder, len(found), progress) for place, one in enumerate(found)]
     sizes = [path.stat().st_size for path in paths]
     total, done = sum(sizes) or 1, 0
     inputs: list[Input] = []
@@ -67,7 +67,7 @@ def make_plan(asked: Asked, found: list[Found], schema: Schema, folder: Path, to
         opened = renamed(open_file(path, one.name, asked.options.text, folder), asked.options.rename)
 
         def told_here(share: float, done: int = done, size: int = size) -> None:
-            told("reading", (done + share * size) / total)
+            progress("reading", (done + share * size) / total)
 
         its, rows = _input(opened, one, base, folder.parents[2], told_here)
         inputs.append(its)
@@ -86,13 +86,13 @@ def make_plan(asked: Asked, found: list[Found], schema: Schema, folder: Path, to
     )
 
 
-def _here(one: Found, place: int, folder: Path, count: int, told: Told) -> Path:
+def _here(one: Found, place: int, folder: Path, count: int, progress: Progress) -> Path:
     """Where a file lies on this machine; one that lies elsewhere is fetched, unless it was before a crash."""
     if one.fetch is None:
         return one.path
     path = folder / f"{place:04d}-{zlib.crc32(repr(one.origin[1:]).encode()):08x}-{one.path.name}"
     if not path.exists():
-        told("fetching", place / count)
+        progress("fetching", place / count)
         folder.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"{path.name}.fetching")
         one.fetch(draft)
@@ -230,14 +230,14 @@ def _id(asked: Asked, inputs: list[Input]) -> str:
     return str(uuid.UUID(bytes=bytes(bits)))
 
 
-def _input(opened: Opened, one: Found, base: int, root: Path, told: Callable[[float], None]) -> tuple[Input, int]:
+def _input(opened: Opened, one: Found, base: int, root: Path, progress: Callable[[float], None]) -> tuple[Input, int]:
     """One file, divided, and how many rows it has as far as its lines tell."""
     inside = opened.path.is_relative_to(root)
     digesting = Digesting()
     if opened.format in TEXTS:
-        blocks, end, rows = _divide_text(opened, digesting, told)
+        blocks, end, rows = _divide_text(opened, digesting, progress)
     else:
-        blocks, end, rows = _divide_table(opened, digesting, told)
+        blocks, end, rows = _divide_table(opened, digesting, progress)
     digest = digesting.result()
     if one.fetch is None and stamp(one.path) != one.origin[1:]:
         raise changed(opened.name)
@@ -283,7 +283,7 @@ def _digest(piece: bytes) -> bytes:
     return hashlib.sha256(piece).digest()
 
 
-def _pieces(path: Path, name: str, digesting: Digesting, told: Callable[[float], None]) -> Iterator[bytes]:
+def _pieces(path: Path, name: str, digesting: Digesting, progress: Callable[[float], None]) -> Iterator[bytes]:
     size, done = max(path.stat().st_size, 1), 0
     try:
         with path.open("rb") as file:
@@ -291,19 +291,19 @@ def _pieces(path: Path, name: str, digesting: Digesting, told: Callable[[float],
                 digesting.add(piece)
                 yield piece
                 done += len(piece)
-                told(done / size)
+                progress(done / size)
     except OSError as error:
         todo = "See that it may be read."
         raise StorageUnavailable(f"{name} cannot be read: {error.strerror}.", todo=todo) from error
 
 
 def _divide_text(
-    opened: Opened, digesting: Digesting, told: Callable[[float], None]
+    opened: Opened, digesting: Digesting, progress: Callable[[float], None]
 ) -> tuple[list[tuple[int, int]], int, int]:
     """The blocks of a text, where it ends, and its number of lines after the header."""
     blocks: list[tuple[int, int]] = []
     line, due, end = opened.line, opened.start, opened.start
-    for place, content, starts in _records(opened, digesting, told):
+    for place, content, starts in _records(opened, digesting, progress):
         text, done = np.frombuffer(content, dtype=np.uint8), 0
         while (begin := _first_start(content, starts, due - place)) is not None:
             line, done = line + counted(text[done:begin], NEWLINE), begin
@@ -325,14 +325,14 @@ def _first_start(content: bytes, starts: np.ndarray | None, least: int) -> int |
 
 
 def _records(
-    opened: Opened, digesting: Digesting, told: Callable[[float], None]
+    opened: Opened, digesting: Digesting, progress: Callable[[float], None]
 ) -> Iterator[tuple[int, bytes, np.ndarray | None]]:
     """Whole records, many at a time: where they lie, their bytes, and where each begins among them; None where each
     line is one."""
     it = marks("" if opened.format == "jsonl" else opened.dialect.quote, opened.dialect.delimiter)
     place, rest = opened.start, b""
     skip = opened.start
-    for piece in _pieces(opened.path, opened.name, digesting, told):
+    for piece in _pieces(opened.path, opened.name, digesting, progress):
         content = rest + piece[skip:]
         skip = 0
         whole, starts = _whole_records(content, it)
@@ -362,9 +362,9 @@ def _whole_records(content: bytes, it: Marks) -> tuple[int, np.ndarray | None]:
 
 
 def _divide_table(
-    opened: Opened, digesting: Digesting, told: Callable[[float], None]
+    opened: Opened, digesting: Digesting, progress: Callable[[float], None]
 ) -> tuple[list[tuple[int, int]], int, int]:
-    for _ in _pieces(opened.path, opened.name, digesting, told):
+    for _ in _pieces(opened.path, opened.name, digesting, progress):
         pass
     try:
         rows = int(scan(opened.path, opened.format).select(pl.len()).collect().item())

@@ -26,7 +26,7 @@ SOME, MUCH = 0.1, 0.2
 Scorecards, 2006)."""
 
 
-class Told(Record, frozen=True, kw_only=True):
+class JobSummary(Record, frozen=True, kw_only=True):
     """What is kept of a job for the report of the next one."""
 
     version: int
@@ -46,7 +46,7 @@ class Line(NamedTuple):
     change: str
 
 
-def told(job: Job, scored: int, rejects: Iterable[str], figures: Figures) -> Told:
+def summarised(job: Job, scored: int, rejects: Iterable[str], figures: Figures) -> JobSummary:
     """What a report says of a job.
 
     Args:
@@ -55,10 +55,10 @@ def told(job: Job, scored: int, rejects: Iterable[str], figures: Figures) -> Tol
     fields = dict(Counter(rejects).most_common(20))
     rejected = sum(fields.values())
     version, read = job.version, scored + rejected
-    return Told(version=version, read=read, scored=scored, rejected=rejected, fields=fields, figures=figures)
+    return JobSummary(version=version, read=read, scored=scored, rejected=rejected, fields=fields, figures=figures)
 
 
-def write_report(objects: Objects, folder: Path, job: Job, now: Told, before: Told | None) -> list[Path]:
+def write_report(objects: Objects, folder: Path, job: Job, now: JobSummary, before: JobSummary | None) -> list[Path]:
     """Write the report of a job; gives its files.
 
     Raises:
@@ -70,13 +70,13 @@ def write_report(objects: Objects, folder: Path, job: Job, now: Told, before: To
     return [folder / HTML, folder / EXCEL]
 
 
-def read_told(objects: Objects, folder: Path) -> Told | None:
+def read_summary(objects: Objects, folder: Path) -> JobSummary | None:
     """What was kept of a job."""
     path = objects.need(folder / FIGURES)
-    return msgspec.json.decode(path.read_bytes(), type=Told) if path.exists() else None
+    return msgspec.json.decode(path.read_bytes(), type=JobSummary) if path.exists() else None
 
 
-def summary(now: Told, before: Told | None) -> str:
+def in_words(now: JobSummary, before: JobSummary | None) -> str:
     """The report in a sentence or two."""
     said = f"{now.read:,} rows read, {now.scored:,} scored, {now.rejected:,} rejected by version {now.version}."
     moved = stability(before.figures, now.figures) if before is not None else None
@@ -86,7 +86,7 @@ def summary(now: Told, before: Told | None) -> str:
     return f"{said} Answers are spread {how} last time (stability index {moved:.3f})."
 
 
-def lines_of(now: Told, before: Told | None) -> list[Line]:
+def lines_of(now: JobSummary, before: JobSummary | None) -> list[Line]:
     """The figures, side by side with those of the last time."""
     found = [
         Line("version", str(now.version), str(before.version) if before else "", ""),
@@ -101,13 +101,13 @@ def lines_of(now: Told, before: Told | None) -> list[Line]:
     return [*found, Line("stability index", "" if moved is None else f"{moved:.3f}", "", "")]
 
 
-def as_html(job: Job, now: Told, before: Told | None) -> str:
+def as_html(job: Job, now: JobSummary, before: JobSummary | None) -> str:
     """The report as one page that needs nothing else."""
     source = Path(__file__).with_name("report.html.j2").read_text()
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
     return template.render(
         title=f"{job.model}: {job.options.schedule or 'job'}, {job.created:%Y-%m-%d}",
-        summary=summary(now, before),
+        summary=in_words(now, before),
         figures=lines_of(now, before),
         spreads=_spreads(now, before),
         rejects=list(now.fields.items()),
@@ -117,7 +117,7 @@ def as_html(job: Job, now: Told, before: Told | None) -> str:
     )
 
 
-def as_workbook(job: Job, now: Told, before: Told | None) -> bytes:
+def as_workbook(job: Job, now: JobSummary, before: JobSummary | None) -> bytes:
     """The report as a workbook: sheets of figures, answers and rejected rows."""
     library = need("xlsxwriter", "A report")
     written = io.BytesIO()
@@ -155,7 +155,7 @@ def _line(name: str, now: float, before: float | None) -> Line:
     return Line(name, shown(now), shown(before), f"{'+' if change > 0 else ''}{shown(change)}" if change else "")
 
 
-def _spreads(now: Told, before: Told | None) -> list[dict[str, Any]]:
+def _spreads(now: JobSummary, before: JobSummary | None) -> list[dict[str, Any]]:
     found = []
     old = before.figures if before is not None else Figures()
     if now.figures.classes:

@@ -22,7 +22,7 @@ from headrace.batch.jobs import Jobs
 from headrace.batch.origins.finding import find
 from headrace.batch.parts import Mark, Parts
 from headrace.batch.planning import chunks_of, localised, make_plan, need_within, read_plan, threads_of, write_plan
-from headrace.batch.reporting import read_told, told, write_report
+from headrace.batch.reporting import read_summary, summarised, write_report
 from headrace.batch.scoring import Order
 from headrace.batch.sources import TEXTS
 from headrace.batch.targets.choosing import target_of
@@ -298,9 +298,9 @@ class Runner:
         job = self._jobs.get(under.job)
         marks = [self._mark(under, chunk) for chunk in under.chunks]
         scored, figures = sum(mark.counts.scored for mark in marks), added(mark.figures for mark in marks)
-        now = told(job, scored, (reject.field for mark in marks for reject in mark.rejects), figures)
+        now = summarised(job, scored, (reject.field for mark in marks for reject in mark.rejects), figures)
         earlier = self._jobs.before(job)
-        before = None if earlier is None else read_told(self._objects, self._places.results / earlier.id)
+        before = None if earlier is None else read_summary(self._objects, self._places.results / earlier.id)
         write_report(self._objects, self._places.results / job.id, job, now, before)
 
     def _ship(self, under: Under) -> None:
