@@ -7,13 +7,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 LOCKED := $(PIP) install --no-deps --require-hashes --no-build-isolation
 
 # What runs on PostgreSQL and object storage too.
-JOURNEYS := approval batch capture_policy client data_plane datasets evidence forgetting keeping keys lineage many_versions \
-	notices people serving version_diff
-CONTRACTS := both_ways described later_shape scorer
+JOURNEYS := approval batch capture_policy client data_plane datasets forgetting keeping keys lineage notices people serving
+CONTRACTS := both_ways scorer
 ON_BOTH := $(JOURNEYS:%=tests/journeys/test_%.py) $(CONTRACTS:%=tests/contracts/test_%.py) \
 	tests/faults/test_promoting_together.py
-LONG := batch_captured batch_over_http loop oidc prove python_function registering_files same_answer
-LONG_ON_BOTH := $(LONG:%=tests/journeys/test_%.py) tests/contracts/test_dialects.py
+LONG := batch_captured batch_over_http evidence loop many_versions oidc prove python_function registering_files \
+	same_answer version_diff
+LONG_CONTRACTS := described dialects later_shape
+LONG_ON_BOTH := $(LONG:%=tests/journeys/test_%.py) $(LONG_CONTRACTS:%=tests/contracts/test_%.py)
 
 .PHONY: demo test test-all soak lint lock clean
 

@@ -17,7 +17,7 @@ from headrace.batch import parts, reading
 from headrace.kernel.errors import StorageUnavailable
 
 ROOT = Path(__file__).parents[2]
-KILLS = 500 if SOAK else 12
+KILLS = 500 if SOAK else 8
 ROWS = pl.DataFrame(
     {
         "flight": [f"F{i}" for i in range(12_000)],
