@@ -7,12 +7,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 LOCKED := $(PIP) install --no-deps --require-hashes --no-build-isolation
 
 # What runs on PostgreSQL and object storage too.
-JOURNEYS := approval batch capture_policy client data_plane datasets forgetting keeping keys lineage notices people serving
+JOURNEYS := approval batch capture_policy data_plane forgetting keeping keys people serving
 CONTRACTS := both_ways scorer
 ON_BOTH := $(JOURNEYS:%=tests/journeys/test_%.py) $(CONTRACTS:%=tests/contracts/test_%.py) \
 	tests/faults/test_promoting_together.py
-LONG := batch_captured batch_over_http evidence loop many_versions oidc prove python_function registering_files \
-	same_answer version_diff
+LONG := batch_captured batch_over_http client datasets evidence lineage loop many_versions notices oidc prove \
+	python_function registering_files same_answer version_diff
 LONG_CONTRACTS := described dialects later_shape
 LONG_ON_BOTH := $(LONG:%=tests/journeys/test_%.py) $(LONG_CONTRACTS:%=tests/contracts/test_%.py)
 
