@@ -125,7 +125,8 @@ def test_the_first_input_that_is_not_the_recorded_one_is_named(made, project, wh
     assert re.search(named, proof.diverged), proof.diverged
     assert not proof.passed
     assert (proof.level in ("L0", "L1")) == (what in SAME_MODEL), proof.level
-    assert made.prove("m@1", same_environment=True).passed, "the records themselves still hold"
+    if what in ("a cell", "a line of code"):
+        assert made.prove("m@1", same_environment=True).passed, "the records themselves still hold"
 
 
 def test_row_order_is_named(ws, project):
