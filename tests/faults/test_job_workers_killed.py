@@ -18,12 +18,12 @@ from tests.journeys.test_batch_over_http import ask, begin
 
 from headrace.batch.job import UNDER_WAY
 
-KILLS = 250 if SOAK else 6
+KILLS, COUNT = (250, 200_000) if SOAK else (6, 60_000)
 ROWS = pl.DataFrame(
     {
-        "flight": [f"{'flight':.<30}{i}" for i in range(200_000)],
-        "minutes": [None if i % 11 == 0 else i % 90 + 0.5 for i in range(200_000)],
-        "carrier": [("UA", "AA", "B6", "explode")[i % 3 if i % 30_011 else 3] for i in range(200_000)],
+        "flight": [f"{'flight':.<30}{i}" for i in range(COUNT)],
+        "minutes": [None if i % 11 == 0 else i % 90 + 0.5 for i in range(COUNT)],
+        "carrier": [("UA", "AA", "B6", "explode")[i % 3 if i % 30_011 else 3] for i in range(COUNT)],
     }
 )
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(7200 if SOAK else 600)]
