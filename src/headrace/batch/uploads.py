@@ -144,18 +144,17 @@ class Uploads:
         return self._folder(upload) / found.name
 
     def _need_room(self, size: int, who: str) -> None:
-        theirs = [one.size for one in map(self.get, self._ids()) if one.who == who]
+        theirs: list[int] = []
+        for folder in self._places.objects.children(self._places.uploads):
+            with suppress(NotFound):  # discarded meanwhile
+                one = self.get(folder.name)
+                theirs += [one.size] if one.who == who else []
         if sum(theirs) + size > self._most:
             raise Overloaded(
                 f"{len(theirs)} files of {who} have {sum(theirs):,} bytes, and this one {size:,}.",
                 expected=f"at most {self._most:,} together (HEADRACE_UPLOADS_EACH)",
                 todo="Discard some: DELETE /api/uploads/{id}. Those of old jobs are freed by themselves.",
             )
-
-    def _ids(self) -> list[str]:
-        objects = self._places.objects
-        folders = objects.children(self._places.uploads)
-        return [one.name for one in folders if _ID.match(one.name) and objects.exists(one / "upload.json")]
 
     def _folder(self, upload: str) -> Path:
         if not _ID.match(upload):
