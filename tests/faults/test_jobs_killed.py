@@ -79,9 +79,9 @@ def small(monkeypatch):
     scoring.small_blocks()
 
 
-def scored(ws, tmp_path, **more):
+def scored(ws, tmp_path, result="csv", **more):
     ROWS.write_csv(tmp_path / "rows.csv")
-    return ws.score("late", tmp_path / "rows.csv", tmp_path / "a.csv", chunk=1, threads=1, **more)
+    return ws.score("late", tmp_path / "rows.csv", tmp_path / f"a.{result}", chunk=1, threads=1, **more)
 
 
 def test_a_full_disk_ends_the_job_and_what_was_scored_is_kept(registered, tmp_path, small, monkeypatch):
@@ -141,16 +141,23 @@ def test_a_destination_that_appears_meanwhile_is_not_overwritten(registered, tmp
 
 
 @pytest.mark.embedded
-def test_a_part_that_was_damaged_is_found(registered, tmp_path, small, monkeypatch):
-    def damage(job, what, _share):
+@pytest.mark.parametrize(("result", "files"), [("csv", "answers"), ("parquet", "*.answers")])
+def test_a_part_that_was_damaged_is_found(registered, tmp_path, small, result, files):
+    def appear(_job, what, _share):
         if what == "writing":
-            part = sorted((registered.places.jobs / job.id / "parts").glob("*.answers"))[2]
-            part.write_bytes(part.read_bytes()[:-1] + b"x")
+            (tmp_path / f"a.{result}").write_text("mine")
 
-    job = scored(registered, tmp_path, progress=damage)
-    assert (job.status, job.error["kind"]) == ("failed", "not_trusted")
-    again = registered.work_at(registered.retry_job(job.id).id)
-    assert (again.status, again.counts.read) == ("done", ROWS.height), "the damaged part is scored again"
+    def again():
+        return registered.work_at(registered.retry_job(job.id).id)
+
+    job = scored(registered, tmp_path, result, progress=appear)
+    assert job.error["kind"] == "conflict"
+    (tmp_path / f"a.{result}").unlink()
+    part = sorted((registered.places.jobs / job.id / "parts").glob(files))[-1]
+    part.write_bytes(part.read_bytes()[:-1] + b"x")
+    assert again().error["kind"] == "not_trusted"
+    done = again()
+    assert (done.status, done.counts.read) == ("done", ROWS.height), "the damaged part is scored again"
 
 
 def test_a_fault_of_ours_is_no_reject(registered, tmp_path, small, monkeypatch):

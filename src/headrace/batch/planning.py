@@ -11,8 +11,10 @@ import hashlib
 import os
 import uuid
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 
 import msgspec
@@ -301,18 +303,54 @@ def _divide_text(
     opened: Opened, digesting: Digesting, progress: Callable[[float], None]
 ) -> tuple[list[tuple[int, int]], int, int]:
     """The blocks of a text, where it ends, and its number of lines after the header."""
-    blocks: list[tuple[int, int]] = []
-    line, due, end = opened.line, opened.start, opened.start
-    for place, content, starts in _records(opened, digesting, progress):
-        text, done = np.frombuffer(content, dtype=np.uint8), 0
-        while (begin := _first_start(content, starts, due - place)) is not None:
-            line, done = line + counted(text[done:begin], NEWLINE), begin
-            blocks.append((place + begin, line))
-            due = (place + begin) // BLOCK * BLOCK + BLOCK
-        line += counted(text[done:], NEWLINE)
-        end = place + len(content)
-        line += not content.endswith(b"\n")
-    return blocks, end, line - opened.line
+    begins: list[int] = []
+    due = end = opened.start
+    unfinished = 0
+    with _Lines() as lines:
+        for place, content, starts in _records(opened, digesting, progress):
+            text, done = np.frombuffer(content, dtype=np.uint8), 0
+            while (begin := _first_start(content, starts, due - place)) is not None:
+                lines.add(text[done:begin])
+                lines.part()
+                begins.append(place + begin)
+                done, due = begin, (place + begin) // BLOCK * BLOCK + BLOCK
+            lines.add(text[done:])
+            end, unfinished = place + len(content), not content.endswith(b"\n")
+    before = list(accumulate(lines.counts))
+    blocks = [(begin, opened.line + count) for begin, count in zip(begins, before, strict=False)]
+    return blocks, end, before[-1] + unfinished
+
+
+class _Lines:
+    """Counts the lines of a text that comes in parts, in another thread."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._waiting: deque[tuple[int, Future[int]]] = deque()
+        self.counts = [0]
+        """Of each part, once it is left."""
+
+    def add(self, text: np.ndarray) -> None:
+        """More of the part."""
+        self._waiting.append((len(self.counts) - 1, self._pool.submit(counted, text, NEWLINE)))
+        if len(self._waiting) > 8:
+            self._take()  # so that texts do not pile up
+
+    def part(self) -> None:
+        """Here another part begins."""
+        self.counts.append(0)
+
+    def _take(self) -> None:
+        place, count = self._waiting.popleft()
+        self.counts[place] += count.result()
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        while self._waiting:
+            self._take()
+        self._pool.shutdown()
 
 
 def _first_start(content: bytes, starts: np.ndarray | None, least: int) -> int | None:

@@ -6,7 +6,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from headrace.batch.figures import added, edges_of
 from headrace.batch.job import Asked, Chunk, Counts, Job, Plan
 from headrace.batch.jobs import Jobs
 from headrace.batch.origins.finding import find
-from headrace.batch.parts import Mark, Parts
+from headrace.batch.parts import Parts
 from headrace.batch.planning import chunks_of, localised, make_plan, need_within, read_plan, threads_of, write_plan
 from headrace.batch.reporting import read_summary, summarised, write_report
 from headrace.batch.scoring import Order
@@ -28,8 +27,8 @@ from headrace.batch.sources import TEXTS
 from headrace.batch.targets.choosing import target_of
 from headrace.batch.targets.target import Target
 from headrace.batch.uploads import PREFIX, located
-from headrace.batch.writing import Shape, read_first, shape_of
-from headrace.kernel.errors import Fault, FellShort, HeadraceError, InvalidInput, NotTrusted
+from headrace.batch.writing import TABLES, Shape, header_of, read_first, shape_of
+from headrace.kernel.errors import Fault, FellShort, HeadraceError, InvalidInput
 from headrace.kernel.objects import Objects
 from headrace.kernel.places import Places
 from headrace.kernel.ports import Scorer
@@ -146,10 +145,13 @@ class Runner:
         shape = self._shape(asked, plan, version)
         if done:
             return self.target(job).first(job, shape, rows)
-        parts = Parts(self._objects, self._places.jobs / job / "parts")
-        chunks = chunks_of(plan, asked.options.chunk)[:1]
-        there = [chunk for chunk in chunks if (mark := parts.mark(chunk)) is not None and mark.counts.scored]
-        return read_first(parts.answers(there[0]), shape, rows, False) if there else pl.DataFrame()
+        parts = self._parts(job, chunks_of(plan, asked.options.chunk)[:1], shape)
+        there = parts.first()
+        return pl.DataFrame() if there is None else read_first(there.file, shape, rows, there.headed, there.size)
+
+    def _parts(self, job: str, chunks: list[Chunk], shape: Shape) -> Parts:
+        header = None if shape.form in TABLES else header_of(shape)
+        return Parts(self._objects, self._places.jobs / job / "parts", chunks, header)
 
     def _shape(self, asked: Asked, plan: Plan, version: Version) -> Shape:
         form = target_of(self._places, asked.destination, asked.options, self._variables).form
@@ -161,8 +163,8 @@ class Runner:
         folder = self._places.jobs / job
         plan = self._planned(job, asked, version, folder, watching)
         shape = self._shape(asked, plan, version)
-        chunks, parts = chunks_of(plan, asked.options.chunk), Parts(self._objects, folder / "parts")
-        under = Under(job, asked, version, plan, chunks, parts, shape)
+        chunks = chunks_of(plan, asked.options.chunk)
+        under = Under(job, asked, version, plan, chunks, self._parts(job, chunks, shape), shape)
         self._score(under, watching, over)
         return self._finish(under, watching)
 
@@ -207,10 +209,8 @@ class Runner:
 
     def _score(self, under: Under, watching: Watching, over: Callable[[], bool]) -> None:
         """Have the chunks scored that have no part yet."""
-        marks = ((chunk.number, under.parts.mark(chunk)) for chunk in under.chunks)
-        done = {number: mark.counts for number, mark in marks if mark is not None}
-        left = [chunk for chunk in under.chunks if chunk.number not in done]
-        self._tell(under, done, watching)
+        self._tell(under, watching)
+        left = under.parts.left
         if not left:
             return
         folder = self._versions.folder(under.version)
@@ -218,19 +218,20 @@ class Runner:
         order = Order(under.asked, under.plan, under.shape, self._capturing(under), edges)
         engine = self._engine(under, folder)
         began = last = time.monotonic()
+        total = under.parts.counts
         scored = engine.scored(left, order, under.parts.put)
         try:
-            for chunk, counts in scored:
-                done[chunk.number] = counts
-                self._need_few(under, done.values())
+            for number, (_, counts) in enumerate(scored, 1):
+                total = _sum((total, counts))
+                self._need_few(under, total)
                 if time.monotonic() - last >= TOLD_SECONDS:
                     last = time.monotonic()
-                    self._tell(under, done, watching)
-                if over() and len(done) < len(under.chunks) and time.monotonic() - began >= engine.turn:
+                    self._tell(under, watching)
+                if over() and number < len(left) and time.monotonic() - began >= engine.turn:
                     raise Paused
         finally:
             scored.close()
-        self._tell(under, done, watching)
+        self._tell(under, watching)
 
     def _capturing(self, under: Under) -> Capturing | None:
         """What makes rows for the predictions table, where they are wanted."""
@@ -254,16 +255,16 @@ class Runner:
         options, version = under.asked.options, under.version
         scorer = self._scorer(version)
         threads = threads_of(options.threads, self._spare)
-        return engine_of(options.engine, threads, options.threads, folder, version.digest, lambda: scorer)
+        scratch = self._places.jobs / under.job / "parts"
+        return engine_of(options.engine, threads, options.threads, folder, version.digest, lambda: scorer, scratch)
 
-    def _tell(self, under: Under, done: dict[int, Counts], watching: Watching) -> None:
-        total = _sum(done.values())
-        self._note(under.job, scored=total.scored, rejected=total.rejected, chunks_done=len(done))
-        watching(self._jobs.get(under.job), "scoring", len(done) / max(len(under.chunks), 1))
+    def _tell(self, under: Under, watching: Watching) -> None:
+        total, done = under.parts.counts, len(under.parts.marks)
+        self._note(under.job, scored=total.scored, rejected=total.rejected, chunks_done=done)
+        watching(self._jobs.get(under.job), "scoring", done / max(len(under.chunks), 1))
 
-    def _need_few(self, under: Under, done: Iterable[Counts]) -> None:
+    def _need_few(self, under: Under, total: Counts) -> None:
         """Stop a job early that has more rejects already than it may have in the end."""
-        total = _sum(done)
         most = most_rejects(under.asked.options.rejects, under.plan.rows)
         if most is not None and total.rejected > most:
             raise _too_many(total, under.asked.options.rejects, self._write_rejects(under))
@@ -272,22 +273,20 @@ class Runner:
         """Make the result of the parts, put it where it belongs, and end the job."""
         self._note(under.job)
         watching(self._jobs.get(under.job), "writing", 0.0)
-        counts = {chunk.number: self._mark(under, chunk).counts for chunk in under.chunks}
-        total = _sum(counts.values())
+        total = under.parts.counts
         if not total.read:
             raise InvalidInput("The source holds no rows.", field="source", todo="Give a source with rows.")
         rejects = self._write_rejects(under) if total.rejected else ""
         most = most_rejects(under.asked.options.rejects, total.read)
         if most is not None and total.rejected > most:
             raise _too_many(total, under.asked.options.rejects, rejects)
-        with ThreadPoolExecutor(threads_of(under.asked.options.threads, self._spare)) as pool:
-            paths = list(pool.map(under.parts.answers, [c for c in under.chunks if counts[c.number].scored]))
-        self.target(under.job).deliver(under.job, paths, under.shape, lambda: self._note(under.job))
+        answers = under.parts.answers(threads_of(under.asked.options.threads, self._spare))
+        self.target(under.job).deliver(under.job, answers, under.shape, lambda: self._note(under.job))
         if under.asked.options.capture:
             self._ship(under)
         if under.asked.options.report:
             self._report(under)
-        facts = {"scored": total.scored, "rejected": total.rejected, "chunks_done": len(counts)}
+        facts = {"scored": total.scored, "rejected": total.rejected, "chunks_done": len(under.chunks)}
         ended = self._jobs.end(under.job, "done", result=under.asked.destination, rejects=rejects, **facts)
         for name in ("parts", "taken"):
             self._discard(self._places.jobs / under.job / name)
@@ -296,7 +295,7 @@ class Runner:
     def _report(self, under: Under) -> None:
         """Write the report, beside what was kept of the job before it in its schedule."""
         job = self._jobs.get(under.job)
-        marks = [self._mark(under, chunk) for chunk in under.chunks]
+        marks = under.parts.marks
         scored, figures = sum(mark.counts.scored for mark in marks), added(mark.figures for mark in marks)
         now = summarised(job, scored, (reject.field for mark in marks for reject in mark.rejects), figures)
         earlier = self._jobs.before(job)
@@ -319,18 +318,9 @@ class Runner:
         if self._objects.remote or path.exists():
             self._objects.discard(path)
 
-    def _mark(self, under: Under, chunk: Chunk) -> Mark:
-        mark = under.parts.mark(chunk)
-        if mark is None:
-            raise NotTrusted(
-                f"Part {chunk.number} of job {under.job} is gone.", todo="Retry the job: it is made again."
-            )
-        return mark
-
     def _write_rejects(self, under: Under) -> str:
         """Write the rejected rows beside the result; gives where."""
-        marks = (under.parts.mark(chunk) for chunk in under.chunks)
-        rejects = (mark.rejects for mark in marks if mark)
+        rejects = (mark.rejects for mark in under.parts.marks)
         return self.target(under.job).deliver_rejects(under.job, rejects, lambda: self._note(under.job))
 
 

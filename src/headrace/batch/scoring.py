@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,7 @@ from headrace.batch.isolating import isolated
 from headrace.batch.job import Asked, Chunk, Counts, Plan
 from headrace.batch.parts import Part
 from headrace.batch.reading import Reader, Reject, explained
-from headrace.batch.writing import ID, TABLES, VERSION, Shape, block_bytes
+from headrace.batch.writing import ID, TABLES, VERSION, Shape, write_block
 from headrace.compiler.golden import answers_frame
 from headrace.kernel.errors import HeadraceError, Unavailable
 from headrace.kernel.ports import AnswerArrays, Columns, Scorer
@@ -59,9 +59,8 @@ class Scoring:
         self._risky = (*plain, *shape.answers) if order.asked.options.escape else ()
         self._reader = Reader(order.plan, scorer.schema, typed=shape.form in TABLES)
 
-    def part(self, chunk: Chunk) -> Part:
-        """Score a chunk."""
-        written = io.BytesIO()
+    def part(self, chunk: Chunk, written: IO[bytes]) -> Part:
+        """Score a chunk, and write its answers into a file."""
         frames: list[pl.DataFrame] = []
         captured: list[pl.DataFrame] = []
         figures: list[Figures] = []
@@ -76,14 +75,13 @@ class Scoring:
             if self._shape.form in TABLES:
                 frames.append(frame)
             else:
-                written.write(block_bytes(frame, self._shape.form, self._risky))
+                write_block(frame, self._shape.form, written, self._risky)
         if frames and scored:
             pl.concat(frames).write_ipc(written)
         rejects.sort(key=lambda one: one.line)
         return Part(
             counts=Counts(scored=scored, rejected=len(rejects)),
             rejects=rejects,
-            answers=written.getvalue(),
             captured=_as_file(captured),
             figures=added(figures),
         )

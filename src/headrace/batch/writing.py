@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 import shutil
@@ -11,7 +10,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import msgspec
 import polars as pl
@@ -60,18 +59,16 @@ def result_format(destination: str) -> Format:
     return RESULTS[suffix]
 
 
-def block_bytes(frame: pl.DataFrame, form: Format, risky: tuple[str, ...] = ()) -> bytes:
-    """Rows of a result as text, without a header.
+def write_block(frame: pl.DataFrame, form: Format, written: IO[bytes], risky: tuple[str, ...] = ()) -> None:
+    """Write rows of a result as text, without a header, behind what is written already.
 
     Args:
         risky: columns in which a spreadsheet could find formulas.
     """
-    written = io.BytesIO()
     if form == "jsonl":
         plain(frame).write_ndjson(written)
-        return written.getvalue()
-    disarmed(flat(frame), risky).write_csv(written, include_header=False, batch_size=BATCH)
-    return written.getvalue()
+    else:
+        disarmed(flat(frame), risky).write_csv(written, include_header=False, batch_size=BATCH)
 
 
 def flat(frame: pl.DataFrame) -> pl.DataFrame:
@@ -146,19 +143,38 @@ def shape_of(form: Format, keep: tuple[str, ...], bundle: Path, escape: bool = T
     return Shape(form=form, keep=keep, answers=dict(pl.read_ipc_schema(bundle / GOLDEN_OUTPUTS)), escape=escape)
 
 
-def assemble(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
-    """Write one file of parts, in their order, down to the disk.
+class Answers(NamedTuple):
+    """The answers of a job: parts in their order, as Arrow files or texts, or where `whole` the one text of them all,
+    header and all."""
+
+    parts: Sequence[Path]
+    whole: bool = False
+
+
+def header_of(shape: Shape) -> bytes:
+    """What a text begins with."""
+    if shape.form != "csv":
+        return b""
+    header = shape.empty.columns
+    names = disarmed(pl.DataFrame({"names": header}), ["names"])["names"].to_list() if shape.escape else header
+    return pl.DataFrame(schema=names).write_csv().encode()
+
+
+def assemble(answers: Answers, shape: Shape, draft: Path) -> None:
+    """Write one file of the answers, down to the disk.
 
     Raises:
         StorageUnavailable: there is no room.
     """
     with _written_down(draft):
+        if answers.whole and _linked(answers.parts[0], draft):
+            return
         if shape.form == "parquet":
-            _table(parts, shape, draft)
+            _table(answers.parts, shape, draft)
         elif shape.form == "excel":
-            _workbook(parts, shape, draft)
+            _workbook(answers.parts, shape, draft)
         else:
-            _texts(parts, shape, draft)
+            _texts(answers, shape, draft)
         with draft.open("rb") as file:
             os.fsync(file.fileno())
 
@@ -233,15 +249,22 @@ def _cell(value: Any) -> Any:
     return value if isinstance(value, int) and abs(value) < 1 << 53 else str(value)
 
 
-def _texts(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
+def _texts(answers: Answers, shape: Shape, draft: Path) -> None:
     with draft.open("wb") as file:
-        if shape.form == "csv":
-            header = shape.empty.columns
-            names = disarmed(pl.DataFrame({"names": header}), ["names"])["names"].to_list() if shape.escape else header
-            file.write(pl.DataFrame(schema=names).write_csv().encode())
-        for part in parts:
+        if not answers.whole:
+            file.write(header_of(shape))
+        for part in answers.parts:
             with part.open("rb") as content:
                 shutil.copyfileobj(content, file, 1 << 20)
+
+
+def _linked(file: Path, draft: Path) -> bool:
+    """Give a file that lies on the disk a second name, where it can have one."""
+    try:
+        os.link(file, draft)
+    except OSError:  # another disk, or one that knows no links
+        return False
+    return True
 
 
 def write_rejects(rejects: Iterable[Iterable[Reject]], draft: Path) -> None:
@@ -258,8 +281,12 @@ def write_rejects(rejects: Iterable[Iterable[Reject]], draft: Path) -> None:
             disarmed(rows, list(schema)).write_csv(file, include_header=False)
 
 
-def read_first(path: Path, shape: Shape, rows: int, whole: bool) -> pl.DataFrame:
-    """The first rows of a result that is whole, or of a part."""
+def read_first(path: Path, shape: Shape, rows: int, whole: bool, size: int | None = None) -> pl.DataFrame:
+    """The first rows of a result that is whole, or of a part.
+
+    Args:
+        size: how many bytes of a text are rows; all of them by default.
+    """
     if shape.form in TABLES and not whole:
         return pl.scan_ipc(path, glob=False).head(rows).collect()
     if shape.form == "excel":
@@ -269,6 +296,6 @@ def read_first(path: Path, shape: Shape, rows: int, whole: bool) -> pl.DataFrame
     with path.open("rb") as file:
         lines = list(itertools.islice(file, rows * 50))
     if shape.form == "jsonl":
-        return pl.read_ndjson(b"".join(lines[:rows]))
+        return pl.read_ndjson(b"".join(lines[:rows])[:size])
     names = None if whole else shape.empty.columns
-    return pl.read_csv(b"".join(lines), has_header=whole, new_columns=names, n_rows=rows, infer_schema=False)
+    return pl.read_csv(b"".join(lines)[:size], has_header=whole, new_columns=names, n_rows=rows, infer_schema=False)

@@ -14,15 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import event, exc
 from sqlalchemy.dialects import postgresql, sqlite
 
 from headrace.kernel.errors import HeadraceError, StorageUnavailable, WorkspaceTooNew
-from headrace.kernel.migrations import OLDEST
+from headrace.kernel.migrations import NEWEST, OLDEST
 from headrace.kernel.tables import compatibility, metadata
 
 BUSY_SECONDS = 30
@@ -170,14 +166,17 @@ def _configure(connection: Any, _record: Any) -> None:
 
 
 def _migrate(engine: sa.Engine) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    scripts = ScriptDirectory.from_config(config)
     with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-        if current == scripts.get_current_head():
+        current = _revision(connection)
+        if current == NEWEST:
             return
-        known = {script.revision for script in scripts.walk_revisions()}
+        from alembic import command  # here, because most processes find the shape that they know
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
         if current is not None and current not in known:
             _need_compatible(connection, known, current)
             return
@@ -187,6 +186,13 @@ def _migrate(engine: sa.Engine) -> None:
         connection.execute(compatibility.delete())
         connection.execute(compatibility.insert().values(id=1, oldest=OLDEST))
         connection.commit()
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    """The last step that a database had, as Alembic notes it."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _need_compatible(connection: sa.Connection, known: set[str], current: str) -> None:
@@ -211,10 +217,8 @@ def need_own_shape(connection: sa.Connection) -> None:
     Raises:
         WorkspaceTooNew: a later Headrace made it.
     """
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current != ScriptDirectory.from_config(config).get_current_head():
+    current = _revision(connection)
+    if current != NEWEST:
         raise WorkspaceTooNew(
             f"The database {shown(connection.engine.url)} is one of a later Headrace (revision {current}).",
             expected="a workspace of which everything is known here, so that nothing is left behind",

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from headrace.kernel.errors import StorageUnavailable
 from headrace.kernel.identifiers import new_id
@@ -50,6 +50,23 @@ class Objects:
                 self._store.put(self._key(path), content)
                 return
             write_whole(path, content, private=private)
+
+    def write_at(self, path: Path, place: int, content: IO[bytes], header: bytes = b"") -> None:
+        """Write what is left of `content` to a place in a file of this machine, and the header at its beginning if it
+        is not there yet, down to the disk. What lies behind stays, so that two who write the same disturb nobody.
+
+        Raises:
+            StorageUnavailable: it cannot be written.
+        """
+        with self._told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb") as file:
+                if place == len(header):
+                    file.write(header)
+                file.seek(place)
+                shutil.copyfileobj(content, file, 1 << 20)
+                file.flush()
+                os.fsync(file.fileno())
 
     def share(self, path: Path, *, deep: bool = True) -> None:
         """Let the others have a file, or the files of a folder (those of its folders too where `deep`)."""

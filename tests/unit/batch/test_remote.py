@@ -41,22 +41,23 @@ class Order:
 
 
 class Machines:
-    """Answers each chunk, but for those that are to fail."""
+    """Answers each chunk, the last one first where asked, but for those that are to fail."""
 
     name = "Machines"
     cores = 1
 
-    def __init__(self, wrong: int | None = None) -> None:
+    def __init__(self, wrong: int | None = None, backwards: bool = False) -> None:
         self.wrong = wrong
+        self.backwards = backwards
         self.waves: list[list[int]] = []
         self.closed = 0
 
     def said(self, wave: Any) -> Any:
         self.waves.append([chunk.number for chunk in wave])
-        for chunk in wave:
+        for chunk in reversed(wave) if self.backwards else wave:
             if chunk.number == self.wrong:
                 raise OSError("ray.exceptions.Wrapped: x\nRuntimeError: it burns")
-            yield chunk.number, b"P" + msgspec.msgpack.encode(Part(counts=Counts(scored=chunk.number)))
+            yield chunk.number, b"P" + msgspec.msgpack.encode((Part(counts=Counts(scored=chunk.number)), b"x"))
 
     def close(self) -> None:
         self.closed += 1
@@ -69,7 +70,7 @@ def engine(machines: Machines, tmp_path: Path) -> remote.ElsewhereEngine:
 
 def test_a_pause_drops_nothing_of_a_wave(tmp_path: Path) -> None:
     machines, kept = Machines(), []
-    scored = engine(machines, tmp_path).scored(CHUNKS, Order(Plan(1000, 1000)), lambda chunk, _: kept.append(chunk))
+    scored = engine(machines, tmp_path).scored(CHUNKS, Order(Plan(1000, 1000)), lambda chunk, *_: kept.append(chunk))
     assert next(scored) == (CHUNKS[0], Counts(scored=0))
     scored.close()
     assert kept == CHUNKS[: remote.EACH], "all of the wave, and no more"
@@ -83,10 +84,18 @@ def test_every_chunk_is_told_once(tmp_path: Path) -> None:
     assert machines.waves == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
+def test_chunks_are_kept_in_their_order(tmp_path: Path) -> None:
+    kept: list[Chunk] = []
+    scored = engine(Machines(backwards=True), tmp_path).scored(
+        CHUNKS, Order(Plan(1000, 1000)), lambda chunk, *_: kept.append(chunk)
+    )
+    assert [chunk for chunk, _ in scored] == kept == CHUNKS
+
+
 def test_what_a_cluster_raises_is_explained_and_what_it_scored_is_kept(tmp_path: Path) -> None:
     kept: list[Chunk] = []
     scored = engine(Machines(wrong=2), tmp_path).scored(
-        CHUNKS, Order(Plan(1000, 1000)), lambda chunk, _: kept.append(chunk)
+        CHUNKS, Order(Plan(1000, 1000)), lambda chunk, *_: kept.append(chunk)
     )
     with pytest.raises(Unavailable, match="Machines did not score the chunks: RuntimeError: it burns"):
         list(scored)

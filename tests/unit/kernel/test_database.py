@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from headrace.kernel import migrations, tables
 from headrace.kernel.database import open_database
 from headrace.kernel.errors import WorkspaceTooNew
-from headrace.kernel.migrations import OLDEST
+from headrace.kernel.migrations import NEWEST, OLDEST
 
 LATER = (
     *("proofs", "holds", "approvals", "version_metrics", "people", "sessions", "notices", "compatibility", "jobs"),
@@ -76,6 +76,7 @@ def test_steps_only_add(tmp_path):
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     revisions = [s.revision for s in reversed(list(ScriptDirectory.from_config(config).walk_revisions()))]
+    assert revisions[-1] == NEWEST
     engine = sa.create_engine(f"sqlite:///{tmp_path}/steps.db")
     before: dict[str, dict[str, dict]] = {}
     with engine.connect() as connection:

@@ -35,15 +35,18 @@ def need_engine(text: str) -> tuple[str, str]:
     return name, address
 
 
-def engine_of(text: str, threads: int, wanted: int, bundle: Path, digest: str, opened: Callable[[], Scorer]) -> Engine:
+def engine_of(
+    text: str, threads: int, wanted: int, bundle: Path, digest: str, opened: Callable[[], Scorer], scratch: Path
+) -> Engine:
     """The engine that a job names.
 
     Args:
         threads: how many work here; `wanted` is what the job says of it, 0 for nothing.
         opened: gives the scorer, for an engine of this process.
+        scratch: a folder for what is not kept yet.
     """
     name, address = need_engine(text)
     if name == "local":
-        return LocalEngine(threads, opened(), lambda: stored_golden(bundle).columns)
+        return LocalEngine(threads, opened(), lambda: stored_golden(bundle).columns, scratch)
     cluster = ELSEWHERE[name]
     return ElsewhereEngine(partial(cluster, address, wanted), cluster.name, bundle, digest)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Protocol
+from typing import IO, Protocol
 
 from headrace.batch.job import Chunk, Counts
 from headrace.batch.parts import Part
 from headrace.batch.scoring import Order
 
-Keep = Callable[[Chunk, Part], None]
+Keep = Callable[[Chunk, Part, IO[bytes]], None]
+"""Keeps what a chunk gave, with the file of its answers."""
 
 
 class Engine(Protocol):
@@ -19,10 +20,10 @@ class Engine(Protocol):
     turn: float
 
     def scored(self, chunks: Sequence[Chunk], order: Order, keep: Keep) -> Generator[tuple[Chunk, Counts]]:
-        """Each chunk once its part is kept, in the order in which that happens; closed early, it leaves the rest.
+        """Each chunk once its part is kept, one after the other in their order; closed early, it leaves the rest.
 
         Args:
-            keep: keeps a part, on this machine; may be called from several threads.
+            keep: keeps a part, on this machine.
 
         Raises:
             Unavailable: the engine, or a library of it, is not there.

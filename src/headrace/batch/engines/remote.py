@@ -105,12 +105,15 @@ def wave_size(order: Order, chunks: Sequence[Chunk], cores: int) -> int:
 
 
 def _kept(cluster: Cluster, wave: Sequence[Chunk], keep: Keep) -> list[tuple[Chunk, Counts]]:
-    by_number = {chunk.number: chunk for chunk in wave}
+    waiting: dict[int, bytes] = {}
     done: list[tuple[Chunk, Counts]] = []
     for number, answer in cluster.said(wave):
-        part = returned(answer)
-        keep(by_number[number], part)
-        done.append((by_number[number], part.counts))
+        waiting[number] = answer
+        while len(done) < len(wave) and (said := waiting.pop(wave[len(done)].number, None)) is not None:
+            chunk = wave[len(done)]
+            part, answers = returned(said)
+            keep(chunk, part, io.BytesIO(answers))
+            done.append((chunk, part.counts))
     return done
 
 
@@ -174,26 +177,31 @@ def scored_there(sent: Sent, order: Order, chunk: Chunk, content: bytes | None) 
     try:
         scorer, golden = unpacked(sent)
         if content is None:
-            return b"P" + msgspec.msgpack.encode(Scoring(order, scorer, lambda: golden).part(chunk))
+            return _sent_back(Scoring(order, scorer, lambda: golden), chunk)
         with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
             path = Path(folder) / "excerpt"
             path.write_bytes(content)
             plan, here = placed(order.plan, chunk, path)
-            part = Scoring(order._replace(plan=plan), scorer, lambda: golden).part(here)
-            return b"P" + msgspec.msgpack.encode(part)
+            return _sent_back(Scoring(order._replace(plan=plan), scorer, lambda: golden), here)
     except HeadraceError as error:
         return b"E" + msgspec.msgpack.encode(error.document())
 
 
-def returned(said: bytes) -> Part:
-    """The part that a machine of the cluster sent back.
+def _sent_back(scoring: Scoring, chunk: Chunk) -> bytes:
+    written = io.BytesIO()
+    part = scoring.part(chunk, written)
+    return b"P" + msgspec.msgpack.encode((part, written.getvalue()))
+
+
+def returned(said: bytes) -> tuple[Part, bytes]:
+    """The part that a machine of the cluster sent back, and its answers.
 
     Raises:
         HeadraceError: what it refused.
     """
     if said[:1] == b"E":
         raise rebuilt(msgspec.msgpack.decode(said[1:]))
-    return msgspec.msgpack.decode(memoryview(said)[1:], type=Part)
+    return msgspec.msgpack.decode(memoryview(said)[1:], type=tuple[Part, bytes])
 
 
 def failed(engine: str, error: Exception) -> Unavailable:

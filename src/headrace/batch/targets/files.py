@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +10,7 @@ import polars as pl
 from headrace.batch.placing import KEPT, exists, identity_of, is_ours, note_path, place, placed, rejects_path
 from headrace.batch.reading import Reject
 from headrace.batch.targets.target import Still
-from headrace.batch.writing import Shape, assemble, read_first, result_format, write_rejects
+from headrace.batch.writing import Answers, Shape, assemble, read_first, result_format, write_rejects
 from headrace.kernel.errors import InvalidInput
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
@@ -64,9 +64,9 @@ class FileTarget:
         path = self.own[which == "rejects"]
         return is_ours(self._objects.latest(note_path(self._places, job, which)), path)
 
-    def deliver(self, job: str, parts: Sequence[Path], shape: Shape, still: Still) -> None:
+    def deliver(self, job: str, answers: Answers, shape: Shape, still: Still) -> None:
         """See `Target`."""
-        self._put(job, "result", lambda draft: assemble(parts, shape, draft), still)
+        self._put(job, "result", lambda draft: assemble(answers, shape, draft), still)
 
     def deliver_rejects(self, job: str, rejects: Iterable[Iterable[Reject]], still: Still) -> str:
         """See `Target`."""

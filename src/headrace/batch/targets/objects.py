@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +12,7 @@ from headrace.batch.reading import Reject
 from headrace.batch.sources import write_pieces
 from headrace.batch.storage import Bucket, split_url
 from headrace.batch.targets.target import Still
-from headrace.batch.writing import Shape, assemble, read_first, result_format, write_rejects
+from headrace.batch.writing import Answers, Shape, assemble, read_first, result_format, write_rejects
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
 
@@ -41,9 +41,9 @@ class ObjectTarget:
         """See `Target`."""
         return self._bucket.job_of(self._name) == job
 
-    def deliver(self, job: str, parts: Sequence[Path], shape: Shape, still: Still) -> None:
+    def deliver(self, job: str, answers: Answers, shape: Shape, still: Still) -> None:
         """See `Target`."""
-        self._put(job, self._name, lambda draft: assemble(parts, shape, draft), still)
+        self._put(job, self._name, lambda draft: assemble(answers, shape, draft), still)
 
     def deliver_rejects(self, job: str, rejects: Iterable[Iterable[Reject]], still: Still) -> str:
         """See `Target`."""

@@ -16,7 +16,7 @@ from headrace.batch.placing import KEPT
 from headrace.batch.reading import Reject
 from headrace.batch.targets.files import FileTarget
 from headrace.batch.targets.target import Still
-from headrace.batch.writing import JOB, Shape, flat
+from headrace.batch.writing import JOB, Answers, Shape, flat
 from headrace.kernel.errors import InvalidInput, StorageUnavailable
 from headrace.kernel.places import Places
 
@@ -72,14 +72,14 @@ class DeltaTarget(_Rejects):
             return False
         return open_delta(self._uri).transaction_version(job) is not None
 
-    def deliver(self, job: str, parts: Sequence[Path], shape: Shape, still: Still) -> None:
+    def deliver(self, job: str, answers: Answers, shape: Shape, still: Still) -> None:
         """See `Target`."""
         if self.holds(job):
             return
         still()
         properties = deltalake.CommitProperties(app_transactions=[deltalake.Transaction(job, 1)])
         mode = "overwrite" if self._overwrite else "append" if self._append else "error"
-        lazy = [pl.scan_ipc(part, glob=False) for part in parts] or [shape.empty.lazy()]
+        lazy = [pl.scan_ipc(part, glob=False) for part in answers.parts] or [shape.empty.lazy()]
         rows = pl.concat(lazy).with_columns(pl.lit(job).alias(JOB))
         try:
             deltalake.write_deltalake(
@@ -146,12 +146,12 @@ class DatabaseTarget(_Rejects):
         """See `Target`."""
         return self._database.wrote(self._table, job)
 
-    def deliver(self, job: str, parts: Sequence[Path], shape: Shape, still: Still) -> None:
+    def deliver(self, job: str, answers: Answers, shape: Shape, still: Still) -> None:
         """See `Target`."""
         if self.holds(job):
             return
         still()
-        self._database.write(self._table, map(flat, _frames(job, parts, shape)), **self._how)
+        self._database.write(self._table, map(flat, _frames(job, answers.parts, shape)), **self._how)
 
     def first(self, job: str, shape: Shape, rows: int) -> pl.DataFrame:
         """See `Target`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +10,7 @@ import polars as pl
 
 from headrace.batch.job import Format
 from headrace.batch.reading import Reject
-from headrace.batch.writing import Shape
+from headrace.batch.writing import Answers, Shape
 
 Still = Callable[[], None]
 """Raises where the job is no longer this process's to end."""
@@ -36,7 +36,7 @@ class Target(Protocol):
         """Whether what a job put there is still there."""
         ...
 
-    def deliver(self, job: str, parts: Sequence[Path], shape: Shape, still: Still) -> None:
+    def deliver(self, job: str, answers: Answers, shape: Shape, still: Still) -> None:
         """Put the answers there, unless the job did so before a crash."""
         ...
 

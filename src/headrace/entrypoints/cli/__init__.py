@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from typing import Any
@@ -53,6 +54,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 GROUPS = ("Start here", "Make versions", "Look at versions", "Serve", "Watch", "Keep")
 
+SELDOM = (10_000, 20, 100)
+"""When garbage is looked for: loading libraries makes many objects and hardly any garbage."""
+
 
 class Verbs(click.Group):
     """The group of all verbs, which imports a verb's module only when it is called."""
@@ -66,6 +70,7 @@ class Verbs(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        gc.set_threshold(*SELDOM)
         found: Any = getattr(importlib.import_module(f"headrace.entrypoints.cli.{module}"), attribute)
         return found
 
