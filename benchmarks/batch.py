@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
 import os
 import shutil
 import subprocess
@@ -235,7 +236,8 @@ def measured(name: str, folder: Path, model: str, form: str) -> tuple[float, flo
     start = time.perf_counter()
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"), "PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **threads})
+    around = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**around, **threads})
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
     return time.perf_counter() - start, int(done.stdout.split()[-1]) / 1024
@@ -272,11 +274,12 @@ def _there(name: str) -> bool:
 
 
 def _lines(folder: Path, rows: int, model: str, form: str, who: list[str], rounds: int) -> None:
-    found = {}
-    for name in who:
-        if form == "parquet" and name in ("pandas", "mlflow") and importlib.util.find_spec("pyarrow") is None:
-            continue
-        found[name] = min(measured(name, folder, model, form) for _ in range(rounds))
+    found: dict[str, tuple[float, float]] = {}
+    if form == "parquet" and importlib.util.find_spec("pyarrow") is None:
+        who = [name for name in who if name not in ("pandas", "mlflow")]
+    for _ in range(rounds):
+        for name in who:  # in turn, because machines are not always equally fast
+            found[name] = min(measured(name, folder, model, form), found.get(name, (math.inf, 0.0)))
     for name, (seconds, memory) in found.items():
         ratio = f"{found['pandas'][0] / seconds:.2f}" if "pandas" in found else ""
         peak = "" if name in SEVERAL_PROCESSES else f"{memory:,.0f}"

@@ -179,7 +179,9 @@ def _coded_by(series: pl.Series, categories: tuple[str, ...]) -> Coded | None:
     if codes.null_count() != series.null_count():
         return None
     values: list[str | None] = [*dict.fromkeys(categories), None]
-    return Coded(codes.cast(pl.Int64).fill_null(len(values) - 1).to_numpy(), values)
+    if codes.null_count():
+        codes = codes.cast(pl.Int64).fill_null(len(values) - 1)
+    return Coded(codes.to_numpy(), values)
 
 
 def _coded(series: pl.Series) -> Coded:

@@ -129,15 +129,17 @@ class _LookupEncoder:
 
     def fill(self, matrix: np.ndarray, values: Any, first: int) -> None:
         """Write the column into `matrix`, of shape [n, width]."""
-        places = self._places_of(values)
+        coded = isinstance(values, Coded)
+        places = self._places_of(values.values if coded else values)
         if self._refused and self._is_refused[places].any():
-            row = int(self._is_refused[places].argmax())
-            raise refused(first + row, self.column, values[row], self._refused[int(places[row])])
-        matrix[:] = self._table[places]
+            each = places[values.codes] if coded else places
+            row = int(self._is_refused[each].argmax())
+            if self._is_refused[each[row]]:
+                raise refused(first + row, self.column, values[row], self._refused[int(each[row])])
+        found = self._table[places]
+        matrix[:] = found[values.codes] if coded else found
 
     def _places_of(self, values: Any) -> np.ndarray:
-        if isinstance(values, Coded):
-            return self._places_of(values.values)[values.codes]
         find, unseen = self._places.get, self._unseen
         return np.array([find(value, unseen) for value in values], dtype=np.int64)
 

@@ -22,6 +22,9 @@ from headrace.runtimes.encoding import Encoding
 from headrace.runtimes.link import Linked
 from headrace.runtimes.plan import Plan
 
+ENCODED = 4 << 20
+"""Bytes of rows that are encoded at one go; each block of them is given to the graph by itself."""
+
 
 class GraphScorer:
     """A compiled version. See `kernel.ports.Scorer`; safe to call from several threads."""
@@ -40,6 +43,8 @@ class GraphScorer:
         self._link = Linked(plan.link, classes)
         self._outputs = ["scores", "refused"] if plan.checked else ["scores"]
         self._threads = threads
+        blocks = ENCODED // (8 * max(self._encoding.width, 1) * plan.block)
+        self._chunk = plan.block * (max(1, blocks) if threads == 1 else 1)
 
     def answer(self, columns: Columns, rows: int) -> Answers:
         """Answers to `rows` rows.
@@ -71,17 +76,26 @@ class GraphScorer:
 
     def _in_chunks(self, columns: Columns, rows: int, work: Callable[[Columns, int, int], Any]) -> list[Any]:
         def one(start: int) -> Any:
-            count = min(self.plan.block, rows - start)
+            count = min(size, rows - start)
             return work({name: values[start : start + count] for name, values in columns.items()}, count, start)
 
-        starts = range(0, max(rows, 1), self.plan.block)
+        size = self._chunk
+        starts = range(0, max(rows, 1), size)
         if self._threads == 1 or len(starts) == 1:
             return [one(start) for start in starts]
         with ThreadPoolExecutor(self._threads) as pool:
             return list(pool.map(one, starts))
 
     def _scores(self, columns: Columns, rows: int, start: int) -> np.ndarray:
-        scores, *refusals = self._session.run(self._outputs, {"rows": self._encoding.encode(columns, rows, start)})
+        encoded = self._encoding.encode(columns, rows, start)
+        block = self.plan.block
+        if rows <= block:
+            return self._run(encoded, start)
+        return np.concatenate([self._run(encoded[at : at + block], start + at) for at in range(0, rows, block)])
+
+    def _run(self, encoded: np.ndarray, start: int) -> np.ndarray:
+        """The scores of one block, whose first row has the number `start`."""
+        scores, *refusals = self._session.run(self._outputs, {"rows": encoded})
         if refusals and refusals[0].any():
             row = start + int((refusals[0] != 0.0).argmax())
             raise SchemaViolation(
