@@ -40,7 +40,7 @@ OWN_MEMORY = 320 << 20
 COPIES = 6
 """Bytes of memory for each byte of a chunk: text, columns, answers, and what they are written as."""
 MOST_CHUNK = 64 << 20
-ROW_BYTES = 100
+ROW_BYTES = 64
 """About as many bytes of a text as a row of a table is worth, where chunks are measured in bytes."""
 KINDS = {"datetime": "string"}
 """How JSON has the types that it does not know."""

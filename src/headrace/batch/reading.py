@@ -6,8 +6,8 @@ well formed gives the same values either way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import polars as pl
 
 from headrace.batch.dialect import Dialect
 from headrace.batch.isolating import isolated
-from headrace.batch.job import Input, Plan
+from headrace.batch.job import Chunk, Input, Plan
 from headrace.batch.lines import NEWLINE, Marks, counted, delimiters, marks, record_ends
 from headrace.batch.sources import scan
 from headrace.batch.stamps import changed, stamp
@@ -85,31 +85,35 @@ class Reader:
         self._decoder = RowDecoder(schema, most_rows=1 << 40)
         self._numeric = {c.name: TYPED[c.type] for c in schema.features if c.type in TYPED}
 
-    def read(self, place: int, block: int) -> Rows:
-        """The rows of one block of the file at `place`.
+    def read(self, chunk: Chunk) -> Iterator[Rows]:
+        """The rows of each block of a chunk.
 
         Raises:
             Conflict: the file changed since it was planned, or is gone.
         """
-        it = self._plan.inputs[place]
+        it = self._plan.inputs[chunk.input]
         if it.format in ("parquet", "arrow"):
-            return self._checked(it, *self._table(it, block))
-        start, line = it.blocks[block]
-        end = it.blocks[block + 1][0] if block + 1 < len(it.blocks) else it.end
-        text = bytes_between(it, start, end)
-        if it.format == "jsonl":
-            return self._json_lines(it, text, line)
-        return self._checked(it, *self._text(it, text, line))
+            yield from self._table(it, chunk)
+            return
+        for block in range(chunk.first, chunk.last):
+            start, line = it.blocks[block]
+            text = bytes_between(it, start, _place(it, block + 1))
+            yield (
+                self._json_lines(it, text, line)
+                if it.format == "jsonl"
+                else self._checked(it, *self._text(it, text, line))
+            )
 
-    def _table(self, it: Input, block: int) -> tuple[pl.DataFrame, np.ndarray, Any, list[Reject]]:
-        first, number = it.blocks[block]
-        last = it.blocks[block + 1][0] if block + 1 < len(it.blocks) else it.end
-        frame = storable(rows_between(it, first, last)).rename(self._plan.rename)
-
-        def record(row: int) -> str:
-            return msgspec.json.encode(frame.row(row, named=True), enc_hook=str).decode()
-
-        return frame, np.arange(number + 1, number + 1 + last - first), record, []
+    def _table(self, it: Input, chunk: Chunk) -> Iterator[Rows]:
+        """The rows of a table, taken at one go: what a file keeps together is not unpacked again for each block."""
+        start = _place(it, chunk.first)
+        whole = storable(rows_between(it, start, _place(it, chunk.last))).rename(self._plan.rename)
+        for block in range(chunk.first, chunk.last):
+            first, number = it.blocks[block]
+            rows = _place(it, block + 1) - first
+            frame = whole.slice(first - start, rows)
+            record = partial(_json, frame)
+            yield self._checked(it, frame, np.arange(number + 1, number + 1 + rows), record, [])
 
     def _text(self, it: Input, text: bytes, line: int) -> tuple[pl.DataFrame, np.ndarray, Any, list[Reject]]:
         """The records of a block of CSV as a frame, the line of each, and those that are no records."""
@@ -334,6 +338,15 @@ def explained(error: Exception) -> tuple[str, str]:
 
 def _reject(it: Input, one: Broken, row: int, lines: np.ndarray, record: Any) -> Reject:
     return Reject(it.name, int(lines[row]), one.column.name, one.what(int(row)), record(int(row)))
+
+
+def _json(frame: pl.DataFrame, row: int) -> str:
+    return msgspec.json.encode(frame.row(row, named=True), enc_hook=str).decode()
+
+
+def _place(it: Input, block: int) -> int:
+    """Where a block of a file begins, or where the last one ends."""
+    return it.blocks[block][0] if block < len(it.blocks) else it.end
 
 
 def rows_between(it: Input, start: int, end: int) -> pl.DataFrame:

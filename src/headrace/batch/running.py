@@ -155,7 +155,7 @@ class Runner:
 
     def _shape(self, asked: Asked, plan: Plan, version: Version) -> Shape:
         form = target_of(self._places, asked.destination, asked.options, self._variables).form
-        return shape_of(form, plan.keep, self._versions.folder(version), asked.options.escape)
+        return shape_of(form, asked, plan, self._versions.folder(version))
 
     def _worked(self, job: str, watching: Watching, over: Callable[[], bool]) -> Job:
         asked = self._jobs.asked(job)

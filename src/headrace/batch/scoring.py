@@ -16,9 +16,9 @@ import polars as pl
 from headrace.batch.capturing import Capturing
 from headrace.batch.figures import Figures, added, figures_of
 from headrace.batch.isolating import isolated
-from headrace.batch.job import Asked, Chunk, Counts, Plan
+from headrace.batch.job import Asked, Chunk, Counts, Input, Plan
 from headrace.batch.parts import Part
-from headrace.batch.reading import Reader, Reject, explained
+from headrace.batch.reading import Reader, Reject, Rows, explained
 from headrace.batch.writing import ID, TABLES, VERSION, Shape, write_block
 from headrace.compiler.golden import answers_frame
 from headrace.kernel.errors import HeadraceError, Unavailable
@@ -66,8 +66,8 @@ class Scoring:
         figures: list[Figures] = []
         rejects: list[Reject] = []
         scored = 0
-        for block in range(chunk.first, chunk.last):
-            frame, refused = self._block(chunk.input, block, captured)
+        for rows in self._reader.read(chunk):
+            frame, refused = self._block(self._plan.inputs[chunk.input], rows, captured)
             rejects += refused
             scored += frame.height
             if self._edges is not None and frame.height:
@@ -86,11 +86,9 @@ class Scoring:
             figures=added(figures),
         )
 
-    def _block(self, place: int, block: int, captured: list[pl.DataFrame]) -> tuple[pl.DataFrame, list[Reject]]:
+    def _block(self, it: Input, rows: Rows, captured: list[pl.DataFrame]) -> tuple[pl.DataFrame, list[Reject]]:
         """The rows of a block as they stand in the result, and those that are rejected; those for the predictions table
         are added to `captured`."""
-        rows = self._reader.read(place, block)
-        it = self._plan.inputs[place]
         good, bad = isolated(rows.count, lambda part: self._said(rows.columns, part))
         if bad and not good and not any(isinstance(error, HeadraceError) for _, error in bad):
             need_able(self._scorer, self._golden, f"{self._asked.model}@{self._asked.version}", bad[0][1])
@@ -115,11 +113,12 @@ class Scoring:
         return self._scorer.arrays(chosen, part.stop - part.start)
 
     def _joined(self, kept: pl.DataFrame, answers: pl.DataFrame, numbers: np.ndarray) -> pl.DataFrame:
-        """Kept columns, answers, version, and ids; a kept column of the name of one of ours is named after itself."""
-        return pl.concat([kept.rename(self._shape.renamed), answers], how="horizontal").with_columns(
-            pl.lit(self._asked.version, dtype=pl.Int64).alias(VERSION),
-            pl.format(self._plan.id + ".{}", pl.Series(numbers)).alias(ID),
-        )
+        """Kept columns, answers, version, and ids; a kept column of the name of one of ours is named after itself.
+        In parts of tables numbers stand where the ids will."""
+        version = pl.repeat(self._asked.version, len(numbers), dtype=pl.Int64, eager=True)
+        ours = pl.DataFrame({VERSION: version, ID: numbers})
+        frame = pl.concat([kept.rename(self._shape.renamed), answers, ours], how="horizontal")
+        return frame if self._shape.form in TABLES else self._shape.completed(frame)
 
 
 def need_able(scorer: Scorer, golden: Callable[[], Columns], version: str, error: Exception) -> None:

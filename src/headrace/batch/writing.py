@@ -10,12 +10,12 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import msgspec
 import polars as pl
 
-from headrace.batch.job import Format
+from headrace.batch.job import Asked, Format, Plan
 from headrace.batch.reading import Reject
 from headrace.batch.sources import need
 from headrace.kernel.errors import InvalidInput, StorageUnavailable
@@ -28,6 +28,7 @@ BATCH = 1 << 13
 """Rows that Polars writes at one go; its own 1,024 cost a third more."""
 FORMULAS = r"^[=+\-@\t\r]"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+Table = TypeVar("Table", pl.DataFrame, pl.LazyFrame)
 RESULTS: dict[str, Format] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
@@ -109,12 +110,14 @@ def _disarmed(series: pl.Series) -> pl.Series:
 
 
 class Shape(Record, frozen=True, kw_only=True):
-    """The columns of a result. `keep` are those of the source, `answers` those of the version, with their types."""
+    """The columns of a result. `keep` are those of the source, `answers` those of the version, with their types.
+    `plan` is what the ids of predictions begin with."""
 
     form: Format
     keep: tuple[str, ...]
     answers: dict[str, Any]
     escape: bool = True
+    plan: str = ""
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -131,6 +134,16 @@ class Shape(Record, frozen=True, kw_only=True):
                 renamed[name] = free
         return renamed
 
+    def completed(self, rows: Table) -> Table:
+        """Rows with their ids, where their numbers stood."""
+        return rows.with_columns(pl.format(f"{self.plan}.{{}}", pl.col(ID)).alias(ID))
+
+    def rows_of(self, parts: Sequence[Path]) -> pl.LazyFrame:
+        """The rows of parts of a table, completed."""
+        return (
+            self.completed(pl.concat([pl.scan_ipc(part, glob=False) for part in parts])) if parts else self.empty.lazy()
+        )
+
     @property
     def empty(self) -> pl.DataFrame:
         """A result without rows."""
@@ -138,9 +151,15 @@ class Shape(Record, frozen=True, kw_only=True):
         return pl.DataFrame(schema={**kept, **self.answers, VERSION: pl.Int64, ID: pl.String})
 
 
-def shape_of(form: Format, keep: tuple[str, ...], bundle: Path, escape: bool = True) -> Shape:
+def shape_of(form: Format, asked: Asked, plan: Plan, bundle: Path) -> Shape:
     """The shape of a result of the version in `bundle`, whose golden answers have the types of all answers."""
-    return Shape(form=form, keep=keep, answers=dict(pl.read_ipc_schema(bundle / GOLDEN_OUTPUTS)), escape=escape)
+    return Shape(
+        form=form,
+        keep=plan.keep,
+        answers=dict(pl.read_ipc_schema(bundle / GOLDEN_OUTPUTS)),
+        escape=asked.options.escape,
+        plan=plan.id,
+    )
 
 
 class Answers(NamedTuple):
@@ -197,8 +216,7 @@ def _of_workbooks() -> tuple[type[Exception], ...]:
 
 
 def _table(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
-    rows = pl.concat([pl.scan_ipc(part, glob=False) for part in parts]) if parts else shape.empty.lazy()
-    rows.sink_parquet(draft, row_group_size=ROW_GROUP, maintain_order=True)
+    shape.rows_of(parts).sink_parquet(draft, row_group_size=ROW_GROUP, maintain_order=True)
 
 
 def _workbook(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
@@ -222,7 +240,7 @@ def _workbook(parts: Sequence[Path], shape: Shape, draft: Path) -> None:
         sheet.write_row(0, 0, columns)
         place = 1
         for part in parts:
-            for row in flat(pl.read_ipc(part)).iter_rows():
+            for row in flat(shape.rows_of([part]).collect()).iter_rows():
                 sheet.write_row(place, 0, [_cell(value) for value in row])
                 place += 1
 
@@ -288,7 +306,7 @@ def read_first(path: Path, shape: Shape, rows: int, whole: bool, size: int | Non
         size: how many bytes of a text are rows; all of them by default.
     """
     if shape.form in TABLES and not whole:
-        return pl.scan_ipc(path, glob=False).head(rows).collect()
+        return shape.rows_of([path]).head(rows).collect()
     if shape.form == "excel":
         return pl.read_excel(path, engine="calamine", read_options={"n_rows": rows})
     if shape.form == "parquet":

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.batch.dialect import Dialect, Wanted, find_dialect
-from headrace.batch.job import Asked, Options
+from headrace.batch.job import Asked, Chunk, Options
 from headrace.batch.origins.files import local_files
 from headrace.batch.planning import localised, make_plan
 from headrace.batch.reading import Reader
@@ -36,8 +36,7 @@ def read(text, folder, keep="all", typed=False, **wanted):
     plan = localised(plan, lambda inside: folder / "ws" / inside)
     reader = Reader(plan, SCHEMA, typed)
     rows, rejects = [], []
-    for block in range(len(plan.inputs[0].blocks)):
-        found = reader.read(0, block)
+    for found in reader.read(Chunk(number=0, input=0, first=0, last=len(plan.inputs[0].blocks))):
         columns = [list(found.columns[name]) for name in ("x", "n", "s", "b")]
         rows += [(*map(plain, row), kept) for *row, kept in zip(*columns, found.kept.rows(), strict=True)]
         rejects += found.rejects

@@ -48,8 +48,8 @@ class _Rejects:
 
 
 def _frames(job: str, parts: Sequence[Path], shape: Shape) -> Iterator[pl.DataFrame]:
-    for frame in map(pl.read_ipc, parts) if parts else iter([shape.empty]):
-        yield frame.with_columns(pl.lit(job).alias(JOB))
+    for some in [[part] for part in parts] or [[]]:
+        yield shape.rows_of(some).collect().with_columns(pl.lit(job).alias(JOB))
 
 
 class DeltaTarget(_Rejects):
@@ -79,8 +79,7 @@ class DeltaTarget(_Rejects):
         still()
         properties = deltalake.CommitProperties(app_transactions=[deltalake.Transaction(job, 1)])
         mode = "overwrite" if self._overwrite else "append" if self._append else "error"
-        lazy = [pl.scan_ipc(part, glob=False) for part in answers.parts] or [shape.empty.lazy()]
-        rows = pl.concat(lazy).with_columns(pl.lit(job).alias(JOB))
+        rows = shape.rows_of(answers.parts).with_columns(pl.lit(job).alias(JOB))
         try:
             deltalake.write_deltalake(
                 self._uri,
