@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
+# Processes start in half the time where Python may keep what it compiled.
+unexport PYTHONDONTWRITEBYTECODE
 LOCKED := $(PIP) install --no-deps --require-hashes --no-build-isolation
 
 # What runs on PostgreSQL and object storage too.
