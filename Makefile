@@ -89,6 +89,8 @@ lock:
 		pyproject.toml requirements/build.in --extra ray --extra spark -c requirements/test.txt -o requirements/engines.txt
 	@uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --no-strip-extras \
 		requirements/clients.in -o requirements/clients.txt
+	@uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --no-strip-extras \
+		requirements/scoring.in -c requirements/demo.txt -o src/headrace/delivery/scoring.txt
 
 clean:
 	rm -rf $(VENV) .headrace demo-report.html

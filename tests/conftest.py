@@ -105,15 +105,19 @@ class Threshold:
         return [m > self.limit for m in frame["minutes"].fill_null(0.0).to_list()]
 
 
+EXAMPLE_ROWS = pl.DataFrame(
+    {
+        "minutes": [float(i % 60) if i % 9 else None for i in range(300)],
+        "carrier": ["UA", "AA", "B6"] * 100,
+    }
+)
+"""Rows for `Threshold`."""
+
+
 @pytest.fixture
 def example() -> pl.DataFrame:
     """Rows for `Threshold`."""
-    return pl.DataFrame(
-        {
-            "minutes": [float(i % 60) if i % 9 else None for i in range(300)],
-            "carrier": ["UA", "AA", "B6"] * 100,
-        }
-    )
+    return EXAMPLE_ROWS
 
 
 @pytest.fixture

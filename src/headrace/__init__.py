@@ -7,9 +7,12 @@ Importing this package loads nothing heavy: what a name needs is loaded when it 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from headrace.kernel.release import VERSION
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would tell its maker which models are opened
 
 if TYPE_CHECKING:
     from headrace.kernel.errors import HeadraceError

@@ -55,6 +55,10 @@ HOST = Setting("HEADRACE_HOST", "127.0.0.1", "The address that a scoring server 
 PORT = Setting("HEADRACE_PORT", "8000", "The port that a scoring server listens on.")
 BUNDLE = Setting("HEADRACE_BUNDLE", "", "The folder of the one bundle that a scoring server serves, as in a container.")
 DIGEST = Setting("HEADRACE_DIGEST", "", "The digest that this bundle must have.")
+PLATFORM_PORT = Setting("PORT", "", "Set by Cloud Run and others like it: the port, where one bundle is served.")
+SAGEMAKER_PORT = Setting("SAGEMAKER_BIND_TO_PORT", "", "Set by SageMaker: the port, where one bundle is served.")
+BUILD_OPTIONS = Setting("HEADRACE_BUILD_OPTIONS", "", "More words for whatever builds images.")
+RUN_OPTIONS = Setting("HEADRACE_RUN_OPTIONS", "", "More words for docker or podman where they run an image.")
 UNGUARDED = Setting("HEADRACE_UNGUARDED", "", "Any text: callers of a scoring server are not asked for keys.")
 VERTEX_PORT = Setting("AIP_HTTP_PORT", "", "Set by Vertex AI, which guards its containers itself: the port.")
 VERTEX_HEALTH = Setting("AIP_HEALTH_ROUTE", "", "Set by Vertex AI: the path of the probe.")
@@ -86,6 +90,10 @@ SETTINGS = (
     PORT,
     BUNDLE,
     DIGEST,
+    PLATFORM_PORT,
+    SAGEMAKER_PORT,
+    BUILD_OPTIONS,
+    RUN_OPTIONS,
     UNGUARDED,
     VERTEX_PORT,
     VERTEX_HEALTH,
@@ -96,6 +104,12 @@ SETTINGS = (
 def read(setting: Setting) -> str:
     """The value of a setting."""
     return os.environ.get(setting.variable) or setting.default
+
+
+def container_port() -> str:
+    """The port of a scoring server: that which its platform names, where it serves one bundle, else its own."""
+    platform = (VERTEX_PORT, SAGEMAKER_PORT, PLATFORM_PORT) if read(BUNDLE) else (VERTEX_PORT,)
+    return next((read(one) for one in platform if read(one)), read(PORT))
 
 
 _acting: ContextVar[str] = ContextVar("acting", default="")

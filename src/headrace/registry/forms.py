@@ -31,10 +31,26 @@ START_SECONDS = 60
 def installed_forms(folder: Path, digest: str) -> Iterator[Mapping[str, Form]]:
     """Every form that can be asked here, for the bundle in `folder`."""
     scorer = open_bundle(folder, digest)
-    with _scoring_process(folder, digest) as port:
+    command = [sys.executable, "-m", "headrace", "serve", "--json", "--port", "0"]
+    command += ["--bundle", str(folder), "--digest", digest]
+    with answering(command, scorer) as form:
+        yield {"in_process": scorer.answer, "rest": form}
+
+
+@contextmanager
+def answering(command: list[str], scorer: Scorer) -> Iterator[Form]:
+    """How a process answers over HTTP that says its port as `headrace serve --json` does.
+
+    Args:
+        scorer: says of which kind the answers are.
+
+    Raises:
+        Unavailable: it did not start.
+    """
+    with _scoring_process(command) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
-            yield {"in_process": scorer.answer, "rest": _RestForm(connection, scorer).answer}
+            yield _RestForm(connection, scorer).answer
         finally:
             connection.close()
 
@@ -67,9 +83,7 @@ class _RestForm:
 
 
 @contextmanager
-def _scoring_process(folder: Path, digest: str) -> Iterator[int]:
-    command = [sys.executable, "-m", "headrace", "serve", "--json", "--port", "0"]
-    command += ["--bundle", str(folder), "--digest", digest]
+def _scoring_process(command: list[str]) -> Iterator[int]:
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, env=_one_thread())
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from headrace.registry.signatures import Trust, open_trust, sign_bundle
 from headrace.runtimes.bundle import SIGNATURE, Manifest, verify_bundle
 from headrace.runtimes.opening import open_bundle
 
-Forms = Callable[[Path, str], AbstractContextManager[Mapping[str, Form]]]
+More = AbstractContextManager[Mapping[str, Form]]
+Forms = Callable[[Path, str], More]
 PAGE = 1_000
 ALIKE = 20
 """How many earlier versions are looked at for files that a new one has too."""
@@ -111,15 +112,18 @@ class Versions:
         draft.put(SIGNATURE, sign_bundle(draft.folder, manifest.name, self._signer))
         return digest
 
-    def certify(self, reference: str, who: str) -> Certificate:
+    def certify(self, reference: str, who: str, also: More | None = None) -> Certificate:
         """Run the certificate again over the forms installed here, and keep it.
+
+        Args:
+            also: gives more forms, as that of a container.
 
         Raises:
             NotFound: there is no such version.
             NotTrusted: its bundle was altered.
         """
         version = self.get(reference)
-        certificate = self._certify(self.folder(version), version.digest, version.runtime)
+        certificate = self._certify(self.folder(version), version.digest, version.runtime, also)
         with self._audit.change() as change:
             _keep_certificate(change.connection, version.name, version.number, certificate)
             change.entry(who, "certify", version.reference, passed=certificate.passed, rows=certificate.rows)
@@ -224,10 +228,16 @@ class Versions:
             found = _load(connection, sa.select(tables.versions).where(tables.versions.c.run == run))
         return found[0] if found else None
 
-    def _certify(self, folder: Path, digest: str, runtime: Runtime) -> Certificate:
+    def _certify(
+        self,
+        folder: Path,
+        digest: str,
+        runtime: Runtime,
+        also: More | None = None,
+    ) -> Certificate:
         golden = stored_golden(folder)
-        with self._forms(folder, digest) as forms:
-            return certify(golden, forms, runtime, self._clock)
+        with self._forms(folder, digest) as forms, also or nullcontext({}) as more:
+            return certify(golden, {**forms, **more}, runtime, self._clock)
 
     def _enter(
         self,

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "predict": ("versions:predict", "Serve", "Answers to the rows of a file or of standard input."),
     "score": ("jobs:score", "Serve", "Score a file, a folder or a glob, and write one file of answers."),
     "jobs": ("jobs:jobs", "Serve", "List batch jobs; look at one, cancel it, retry it."),
+    "package": ("package:package", "Serve", "Build a container image of a version."),
     "up": ("processes:up", "Serve", "Start everything on this machine."),
     "serve": ("serve:serve", "Serve", "Start a scoring server."),
     "keys": ("keys:keys", "Serve", "Make, list and revoke the keys of those who call."),

@@ -133,7 +133,7 @@ def _options(
     vertex = VertexRoutes(settings.read(settings.VERTEX_HEALTH), settings.read(settings.VERTEX_PREDICT))
     vertex_port = settings.read(settings.VERTEX_PORT)
     host = host or ("0.0.0.0" if vertex_port else settings.read(settings.HOST))  # noqa: S104 - Vertex AI asks for it
-    port = port if port is not None else _number(vertex_port or settings.read(settings.PORT))
+    port = port if port is not None else _number(settings.container_port())
     body = parse_size(max_body)
     if body < 1 or timeout != timeout:
         raise InvalidInput(

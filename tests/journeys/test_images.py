@@ -1,0 +1,273 @@
+"""From a version to an image that answers wherever a container does: built, certified, tampered with, stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import sklearn
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OrdinalEncoder
+from tests import containers
+from tests.conftest import EXAMPLE_ROWS, call, eventually, headrace_command
+from tests.faults.load import ROW, Clients
+
+import headrace
+from headrace.delivery.builders import build_command, run
+from headrace.delivery.containers import free_port
+from headrace.kernel.errors import Unavailable
+
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.xdist_group("containers"),
+    pytest.mark.embedded,
+    pytest.mark.timeout(600),
+]
+FIRST_ANSWER_SECONDS = 2.0
+MOST_MEGABYTES = 200
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A workspace with a compiled version, and its image, made by the command line."""
+    base = containers.need_base()
+    folder = tmp_path_factory.mktemp("images")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADRACE_BUILD_OPTIONS", containers.BUILD)
+        patch.setenv("HEADRACE_RUN_OPTIONS", containers.RUN)
+        ws = headrace.open(folder / "ws")
+        example = EXAMPLE_ROWS.to_pandas()
+        fitted = make_pipeline(
+            OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), HistGradientBoostingClassifier()
+        )
+        ws.register("late", fitted.fit(example, example["minutes"].fillna(0) > 30), example=example)
+        yield ws, base, folder
+        ws.close()
+
+
+@pytest.fixture(scope="module")
+def image(made):
+    _, base, folder = made
+    words = (
+        "package",
+        "late@1",
+        str(folder / "context"),
+        "--builder",
+        "buildah",
+        "--base",
+        base,
+        "--certify",
+        "--json",
+    )
+    done = headrace_command("--workspace", str(folder / "ws"), *words)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout)
+    return said["packaged"], said["certificate"]
+
+
+def url_of(port):
+    return f"http://127.0.0.1:{port}"
+
+
+def ready(port):
+    try:
+        with urllib.request.urlopen(f"{url_of(port)}/ready", timeout=2) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+def test_the_certificate_has_the_container_among_its_forms(made, image):
+    ws, *_ = made
+    packaged, certificate = image
+    found = [form for form in certificate["forms"] if form["form"] == "container"]
+    assert certificate["passed"]
+    assert [form["batch_size"] for form in found] == [1, 37, found[-1]["rows"]]
+    assert {form["between_forms"] for form in found} == {0.0}, "bit-identical with our own"
+    assert ws.version("late@1").certificate.forms[-1].form == "container"
+    entry = next(entry for entry in ws.audit() if entry.action == "package")
+    assert entry.detail["digest"] == packaged["digest"]
+
+
+def test_the_same_version_gives_the_same_digest_and_little_over_its_base(made, image, capsys):
+    ws, base, folder = made
+    packaged, _ = image
+    before = os.umask(0o077)
+    try:
+        again = ws.package("late@1", folder / "again", tag="late:again", base=base, builder="buildah")
+    finally:
+        os.umask(before)
+    assert again.digest == packaged["digest"]
+    size = (int(containers.inspected("late:1", "{{.Size}}")) - int(containers.inspected(base, "{{.Size}}"))) / 1e6
+    layers = int(containers.inspected("late:1", "{{len .RootFS.Layers}}"))
+    with capsys.disabled():
+        print(f"\nthe image has {size:.0f} MB over its base, in {layers - 1} layers")
+    assert size < MOST_MEGABYTES
+    assert containers.inspected("late:1", "{{.Config.User}}") == "65532:65532"
+
+
+def test_it_answers_within_two_seconds_of_its_start(image):
+    port = free_port()
+    began = time.monotonic()
+    with containers.running("late:1", env={"PORT": str(port)}):
+        eventually(lambda: ready(port))
+        status, said = call("POST", f"{url_of(port)}/predict", ROW)
+        seconds = time.monotonic() - began
+    assert (status, said["version"]) == (200, 1)
+    assert seconds < FIRST_ANSWER_SECONDS
+
+
+def of_row(**more):
+    return {**ROW, **more}
+
+
+PLATFORMS = {
+    "plain": ({}, "PORT", "GET /ready", "POST /predict", of_row(), "predictions"),
+    "sagemaker": (
+        {},
+        "SAGEMAKER_BIND_TO_PORT",
+        "GET /ping",
+        "POST /invocations",
+        {"dataframe_records": [ROW]},
+        "predictions",
+    ),
+    "vertex": (
+        {"AIP_HEALTH_ROUTE": "/alive", "AIP_PREDICT_ROUTE": "/ask"},
+        "AIP_HTTP_PORT",
+        "GET /alive",
+        "POST /ask",
+        {"instances": [ROW]},
+        "predictions",
+    ),
+    "azureml": ({}, "PORT", "GET /health", "POST /models/late/predict", of_row(), "predictions"),
+    "kserve": (
+        {},
+        "PORT",
+        "GET /v2/health/ready",
+        "POST /v2/models/late/infer",
+        {
+            "inputs": [
+                {"name": "minutes", "shape": [1], "datatype": "FP64", "data": [12.0]},
+                {"name": "carrier", "shape": [1], "datatype": "BYTES", "data": ["UA"]},
+            ]
+        },
+        "outputs",
+    ),
+}
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_it_answers_as_each_platform_asks(image, platform):
+    env, variable, health, path, body, key = PLATFORMS[platform]
+    port = free_port()
+    with containers.running("late:1", env={**env, variable: str(port)}):
+        method, at = health.split()
+        eventually(lambda: ready(port))
+        with urllib.request.urlopen(urllib.request.Request(url_of(port) + at, method=method), timeout=5) as response:
+            assert response.status == 200
+        method, at = path.split()
+        status, said = call(method, url_of(port) + at, body)
+    assert status == 200, said
+    assert said[key]
+
+
+def test_without_a_platform_it_answers_where_most_of_them_look(image):
+    with containers.running("late:1"):
+        eventually(lambda: ready(8080))
+        assert call("POST", f"{url_of(8080)}/invocations", {"dataframe_records": [ROW]})[0] == 200
+
+
+def test_nobody_is_root_in_it_and_nothing_can_be_written(image):
+    look = (
+        "import os, subprocess, sys\n"
+        "said = [os.getuid()]\n"
+        "for place in ('/opt/headrace/bundle/x', '/tmp/x', '/x'):\n"
+        "    try: open(place, 'w'); said.append('written')\n"
+        "    except OSError: said.append('refused')\n"
+        "print(said)"
+    )
+    command = ["podman", "run", "--rm", "--read-only", "--read-only-tmpfs=false", *containers.RUN.split()]
+    done = subprocess.run(
+        [*command, "--entrypoint", "python3", "late:1", "-c", look], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "[65532, 'refused', 'refused', 'refused']", done.stderr
+
+
+@pytest.mark.parametrize("part", ["manifest.json", "compiled/plan.json"])
+def test_a_bundle_that_was_tampered_with_never_answers(image, part):
+    change = f"p = '/opt/headrace/bundle/{part}'; t = open(p).read(); open(p, 'w').write(t.replace('1', '2', 1))"
+    tag = containers.derived("late:1", change)
+    port = free_port()
+    with containers.running(tag, env={"PORT": str(port)}) as process:
+        eventually(lambda: process.poll() is not None or ready(port))
+        assert not ready(port)
+        said = process.stderr.read()
+    assert process.returncode not in (0, None)
+    assert "was altered" in said
+
+
+def test_a_stop_answers_every_request_that_was_sent(image):
+    port = free_port()
+    with containers.running("late:1", env={"PORT": str(port)}) as process:
+        eventually(lambda: ready(port))
+        with Clients(port, 8) as clients:
+            eventually(lambda: len(clients.answered) > 500)
+            signalled = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+            eventually(lambda: len(clients.refused) == 8)
+        lost = [f for f in clients.failed if f.before or f.opened < signalled or "IncompleteRead" in f.error]
+        assert lost == []
+        assert {reply.status for reply in clients.answered} == {200}
+
+
+def test_one_that_is_killed_answers_again(image):
+    port = free_port()
+    for _ in range(2):
+        with containers.running("late:1", env={"PORT": str(port)}) as process:
+            eventually(lambda: ready(port))
+            assert call("POST", f"{url_of(port)}/predict", ROW)[0] == 200
+            process.kill()
+
+
+def test_a_model_that_is_not_compiled_brings_the_packages_of_its_training(made):
+    ws, base, folder = made
+    example = EXAMPLE_ROWS.select("minutes").drop_nulls().to_pandas()
+    fitted = GaussianProcessClassifier().fit(example.head(40), example["minutes"].head(40) > 30)
+    version = ws.register("unchanged", fitted, example=example)
+    assert version.runtime == "reference"
+    packaged = ws.package("unchanged@1", folder / "unchanged", base=base, builder="buildah")
+    assert f"scikit-learn=={sklearn.__version__}" in (folder / "unchanged" / "needed.txt").read_text().split()
+    certificate = ws.certify_image("unchanged@1", packaged.tag, "buildah")
+    assert certificate.passed, certificate.failures
+    assert {form.between_forms for form in certificate.forms if form.form == "container"} == {0.0}
+
+
+def test_packages_that_are_not_those_of_training_end_the_build(made, image, tmp_path):
+    *_, folder = made
+    shutil.copytree(folder / "context", tmp_path / "context")
+    (tmp_path / "context" / "needed.txt").write_text("python==3.11\nnumpy==1.0\n")
+    command = build_command("buildah", tmp_path / "context", "late:other", "linux/amd64", containers.BUILD)
+    with pytest.raises(Unavailable, match=r"late@1 was trained with numpy 1\.0; here is \d"):
+        run(command, lambda _: None)
+
+
+def test_what_builds_it_is_said_where_nothing_does(made, tmp_path):
+    _, base, folder = made
+    done = headrace_command(
+        *("--workspace", str(folder / "ws"), "package", "late@1", str(tmp_path / "context"), "--base", base),
+        env={"PATH": str(Path(sys.executable).parent)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "docker buildx build" in done.stdout
+    assert (tmp_path / "context" / "Containerfile").exists()
