@@ -269,5 +269,5 @@ def test_what_builds_it_is_said_where_nothing_does(made, tmp_path):
         env={"PATH": str(Path(sys.executable).parent)},
     )
     assert done.returncode == 0, done.stderr
-    assert "docker buildx build" in done.stdout
+    assert "docker build --tag late:1" in done.stdout
     assert (tmp_path / "context" / "Containerfile").exists()

@@ -1,6 +1,7 @@
 """Programs that build, push and run images: docker, podman and buildah, whichever is there.
 
-Times in an image are all the same (the beginning of 1970), so that the same context gives the same digest.
+Times in an image are all the same (the beginning of 1970), so that the same context gives the same digest; docker keeps
+those of the build.
 """
 
 from __future__ import annotations
@@ -80,9 +81,8 @@ def build_command(builder: str, context: Path, tag: str, platform: str, options:
     """
     more = shlex.split(options)
     if builder == "docker":
-        output = f"type=image,name={tag},rewrite-timestamp=true"
-        words = ["docker", "buildx", "build", "--build-arg", "SOURCE_DATE_EPOCH=0", "--output", output]
-        return [*words, "--platform", platform, *more, "--file", str(context / "Containerfile"), str(context)]
+        words = ["docker", "build", "--tag", tag, "--platform", platform]
+        return [*words, *more, "--file", str(context / "Containerfile"), str(context)]
     verb = ["podman", "build"] if builder == "podman" else ["buildah", "build"]
     words = [*verb, "--timestamp", "0", "--format", "oci", "--tag", tag, "--platform", platform]
     return [*words, *more, "--file", str(context / "Containerfile"), str(context)]

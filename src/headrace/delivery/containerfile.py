@@ -45,6 +45,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \\
 ENTRYPOINT ["python3", "-m", "headrace"]
 CMD ["serve"]
 """
+FIRST_LINE = TEXT.partition(" The same")[0]
 
 
 def check_base(base: str) -> str:

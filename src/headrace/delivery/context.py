@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headrace.audit.signing import Signer
-from headrace.delivery.containerfile import containerfile
+from headrace.delivery.containerfile import FIRST_LINE, containerfile
 from headrace.delivery.wheels import Wheel, unpacked
 from headrace.kernel.digests import digest_bytes
 from headrace.kernel.folders import need_empty
@@ -89,6 +89,13 @@ def write_context(it: Subject, wheels: list[Wheel], pins: list[str], base: str, 
     _write(folder / "Containerfile", text.encode())
     for path in folder.rglob("*"):  # whoever packages it, it is the same
         path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def discard_context(folder: Path) -> None:
+    """Remove a folder, if it is a build context that was written here."""
+    written = folder / "Containerfile"
+    if written.is_file() and written.read_text().startswith(FIRST_LINE):
+        shutil.rmtree(folder)
 
 
 def _copy_ours(site: Path) -> None:

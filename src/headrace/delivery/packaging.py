@@ -11,7 +11,7 @@ import msgspec
 from headrace.audit.signing import Signer
 from headrace.delivery.builders import Saying, build_command, builder_of, digest_of, need_tag, push_command, run
 from headrace.delivery.containerfile import check_base
-from headrace.delivery.context import Subject, python_of, write_context
+from headrace.delivery.context import Subject, discard_context, python_of, write_context
 from headrace.delivery.needed import needed_pins
 from headrace.delivery.wheels import fetched
 from headrace.kernel.errors import Unavailable
@@ -23,7 +23,8 @@ USUAL_BASE = "docker.io/library/python:{python}-slim"
 
 class Wanted(Record, frozen=True, kw_only=True):
     """How an image is to be made. `base` is an image with the Python of training; empty for the official one.
-    `builder` is the first that works where empty; `options` are more words for it."""
+    `builder` is the first that works where empty; `options` are more words for it. `overwrite`: a build context that
+    stands in the folder gives way."""
 
     tag: str
     base: str = ""
@@ -32,6 +33,7 @@ class Wanted(Record, frozen=True, kw_only=True):
     options: str = ""
     build: bool = True
     push: bool = False
+    overwrite: bool = False
 
 
 class Packaged(Record, frozen=True, kw_only=True):
@@ -61,6 +63,8 @@ def package(it: Subject, wanted: Wanted, folder: Path, signer: Signer, saying: S
         Unavailable: packages could not be fetched, or the builder failed; a context that was written stays.
     """
     need_tag(wanted.tag)
+    if wanted.overwrite:
+        discard_context(folder)
     need_empty(folder)
     builder = builder_of(wanted.builder) if wanted.build else wanted.builder
     python = python_of(it.environment)

@@ -31,6 +31,7 @@ class Delivering(Scoring):
         builder: str = "",
         build: bool = True,
         push: bool = False,
+        overwrite: bool = False,
         saying: Saying = lambda _: None,
     ) -> Packaged:
         """Write the build context of a version's image to a new folder, and build it where a builder works.
@@ -40,6 +41,7 @@ class Delivering(Scoring):
             base: the image with Python below it; ``python:X.Y-slim`` of training's Python by default.
             platform: ``linux/amd64`` or ``linux/arm64``.
             builder: docker, podman or buildah; the first that works by default.
+            overwrite: a build context that stands in the folder gives way.
             saying: is told what is done, line by line.
         """
         version = self.version_store.get(reference)
@@ -51,6 +53,7 @@ class Delivering(Scoring):
             options=settings.read(settings.BUILD_OPTIONS),
             build=build,
             push=push,
+            overwrite=overwrite,
         )
         subject = subject_of(version, self.version_store.folder(version))
         packaged = package(subject, wanted, Path(folder), self.signer, saying)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from headrace.delivery.builders import build_command, builder_of, need_tag
 from headrace.delivery.containerfile import TEXT, containerfile
+from headrace.delivery.context import discard_context
 from headrace.delivery.wheels import LOCK, Wheel, _locked, fetched, unpacked
 from headrace.kernel.errors import HeadraceError, InvalidInput, Unavailable
 
@@ -104,9 +105,18 @@ def test_what_cannot_be_is_refused_with_what_could(tmp_path):
 
 
 @pytest.mark.parametrize("builder", ["docker", "podman", "buildah"])
-def test_each_builder_is_told_to_set_all_times_alike(tmp_path, builder):
+def test_each_builder_is_asked_in_its_words(tmp_path, builder):
     command = build_command(builder, tmp_path, "late:3", "linux/arm64", "--no-cache --label 'a b'")
     assert command[0] == builder
     assert {"--no-cache", "a b", "linux/arm64", str(tmp_path)} <= set(command)
-    assert ("SOURCE_DATE_EPOCH=0" in command) == (builder == "docker")
     assert ("--timestamp" in command) == (builder != "docker")
+
+
+def test_only_a_build_context_gives_way(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "Containerfile").write_text("FROM scratch\n")
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context" / "Containerfile").write_text(containerfile(**GOOD, release="0.1.0"))
+    for folder in ("mine", "context", "none"):
+        discard_context(tmp_path / folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

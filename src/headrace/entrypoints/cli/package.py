@@ -23,6 +23,7 @@ from headrace.entrypoints.cli.verb import Call, err, out, verb
 @click.option("--builder", default="", help="docker, podman or buildah; the first that works by default.")
 @click.option("--no-build", is_flag=True, help="Write the build context, and say what builds it.")
 @click.option("--certify", is_flag=True, help="Run the image, and hold its answers against the golden rows.")
+@click.option("--overwrite", is_flag=True, help="Write over a build context that stands in FOLDER.")
 @click.option("--push", is_flag=True, help="Send the image to its registry.")
 @verb
 def package(call: Call, reference: str, folder: Path | None, certify: bool, no_build: bool, **asked: Any) -> int:
