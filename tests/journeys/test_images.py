@@ -181,6 +181,16 @@ def test_it_answers_as_each_platform_asks(image, platform):
     assert said[key]
 
 
+def test_its_health_check_says_whether_it_is_ready(image):
+    port = free_port()
+    probe = [sys.executable, "-m", "headrace.entrypoints.scoring.probe"]
+    around = {**os.environ, "HEADRACE_BUNDLE": "/opt/headrace/bundle", "PORT": str(port)}
+    assert subprocess.run(probe, env=around, check=False).returncode == 1
+    with containers.running("late:1", env={"PORT": str(port)}):
+        eventually(lambda: ready(port))
+        assert subprocess.run(probe, env=around, check=False).returncode == 0
+
+
 def test_without_a_platform_it_answers_where_most_of_them_look(image):
     with containers.running("late:1"):
         eventually(lambda: ready(8080))
