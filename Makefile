@@ -24,10 +24,10 @@ demo: $(VENV)/demo.done
 	@$(BIN)/headrace demo
 
 test: $(VENV)/test.done
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not servers and not soak"
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 12 -m "not servers and not soak"
 
 test-all: test lint $(VENV)/clients.done $(VENV)/engines.done
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "servers and not soak and not timing" --timeout 900
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 12 -m "servers and not soak and not timing" --timeout 900
 	@$(BIN)/python -m pytest -m "servers and not soak and timing" --timeout 900
 	@HEADRACE_TEST_WORKSPACE=shared $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not servers and not soak" \
 		--timeout 600 $(ON_BOTH)

@@ -113,9 +113,12 @@ CHANGES = {
     "a line of code": (lambda f: edit(f / "things.py", "max_iter=12", "max_iter=13"), r"^code: things\.py, line 10: was 'return HistGradient"),
 }  # fmt: skip
 SAME_MODEL = ("threads",)
+EACH_TIME = ("a cell", "threads", "a line of code")
 
 
-@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=[] if what in EACH_TIME else [pytest.mark.soak]) for what in CHANGES]
+)
 def test_the_first_input_that_is_not_the_recorded_one_is_named(made, project, what):
     import re
 
