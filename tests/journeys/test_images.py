@@ -29,7 +29,7 @@ from headrace.kernel.errors import Unavailable
 
 pytestmark = [
     pytest.mark.servers,
-    pytest.mark.xdist_group("containers"),
+    pytest.mark.timing,
     pytest.mark.embedded,
     pytest.mark.timeout(600),
 ]
