@@ -12,23 +12,14 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from headrace.kernel.errors import InvalidInput, Unavailable
 
 BUILDERS = ("docker", "podman", "buildah")
-RUNNERS = ("docker", "podman")
 TAG = re.compile(r"[a-z0-9](?:[A-Za-z0-9._:/-]{0,254})\Z")
 TOLD = 20
 """Lines of a builder's output that are told where it fails."""
 Saying = Callable[[str], None]
-
-
-class Built(NamedTuple):
-    """An image that was built: its name and its digest."""
-
-    tag: str
-    digest: str
 
 
 def works(program: str) -> bool:

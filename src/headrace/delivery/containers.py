@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from headrace.compiler.certificate import Form
-from headrace.delivery.builders import RUNNERS, works
+from headrace.delivery.builders import works
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.ports import Scorer
 from headrace.registry.forms import answering
@@ -20,7 +20,7 @@ FORM = "container"
 def runner_of(builder: str) -> str:
     """What runs the images of a builder here; empty where nothing does."""
     wanted = "docker" if builder == "docker" else "podman"
-    return wanted if wanted in RUNNERS and works(wanted) else ""
+    return wanted if works(wanted) else ""
 
 
 def run_command(runner: str, tag: str, name: str, port: int, options: str) -> list[str]:

@@ -13,7 +13,7 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
-from headrace.registry.environment import Environment, normal
+from headrace.registry.environment import Environment, with_required
 from headrace.runtimes.bundle import read_schema
 from headrace.runtimes.stored import CATBOOST, LIGHTGBM, PICKLE, SKOPS, XGBOOST
 
@@ -23,7 +23,7 @@ MODULE = re.compile(r"[A-Za-z_]\w*(\.\w+)*\Z")
 
 def needed_pins(bundle: Path, environment: Environment) -> list[str]:
     """The packages that a version's image needs besides those that score, as ``name==version``."""
-    names = set(environment.needed) or _closed(_distributions(_modules(bundle)))
+    names = set(environment.needed) or with_required(_distributions(_modules(bundle)))
     kept = sorted(name for name in names if name in environment.packages and name != "headrace")
     return [f"{name}=={environment.packages[name].version}" for name in kept]
 
@@ -51,24 +51,4 @@ def _named(content: bytes) -> set[str]:
 
 def _distributions(modules: set[str]) -> set[str]:
     owners = metadata.packages_distributions()
-    return {normal(owner) for module in modules for owner in owners.get(module, ())}
-
-
-def _closed(names: set[str]) -> set[str]:
-    """Packages with all that they require."""
-    found: set[str] = set()
-    wanted = [*names]
-    while wanted:
-        name = wanted.pop()
-        if name not in found:
-            found.add(name)
-            wanted += [normal(one) for one in _required(name)]
-    return found
-
-
-def _required(name: str) -> list[str]:
-    try:
-        required = metadata.requires(name) or []
-    except metadata.PackageNotFoundError:
-        return []
-    return [re.split(r"[\s\[;(<>=!~]", one, maxsplit=1)[0] for one in required if "extra ==" not in one]
+    return {owner for module in modules for owner in owners.get(module, ())}

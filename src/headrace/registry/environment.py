@@ -64,7 +64,12 @@ def loaded_distributions() -> list[str]:
     """The distributions of which a module is loaded here, those that Headrace needs, and what they all require."""
     owners = metadata.packages_distributions()
     tops = {name.partition(".")[0] for name in sys.modules}
-    wanted = [OURS, *{owner for top in tops for owner in owners.get(top, ())}]
+    return sorted(with_required([OURS, *{owner for top in tops for owner in owners.get(top, ())}]))
+
+
+def with_required(names: Iterable[str]) -> set[str]:
+    """Those of the distributions that are installed here, with all that they require."""
+    wanted = list(names)
     found: set[str] = set()
     while wanted:
         name = normal(wanted.pop())
@@ -75,7 +80,7 @@ def loaded_distributions() -> list[str]:
         if name not in found:
             found.add(name)
             wanted += [re.split(r"[\s\[;(<>=!~]", one, maxsplit=1)[0] for one in required if "extra ==" not in one]
-    return sorted(found)
+    return found
 
 
 def _packages() -> list[tuple[str, Package]]:
