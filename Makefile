@@ -65,10 +65,11 @@ $(VENV)/test.done: $(VENV)/demo.done requirements/test.txt
 	@$(LOCKED) -r requirements/test.txt
 	@touch $@
 
-$(VENV)/clients.done: $(VENV)/test.done requirements/clients.txt
+$(VENV)/clients.done: $(VENV)/test.done requirements/clients.txt requirements/kserve.txt
 	@echo "installing other people's clients, in an environment of their own (once)"
 	@$(PYTHON) -m venv $(VENV)/clients
-	@$(VENV)/clients/bin/python -m pip --disable-pip-version-check --no-input -q install --no-deps --require-hashes -r requirements/clients.txt
+	@$(VENV)/clients/bin/python -m pip --disable-pip-version-check --no-input -q install --no-deps --require-hashes \
+		-r requirements/clients.txt -r requirements/kserve.txt
 	@touch $@
 
 $(VENV)/engines.done: $(VENV)/test.done requirements/engines.txt

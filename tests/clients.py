@@ -24,6 +24,16 @@ def run_client(program: str, *words: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def complaints(kind: str, *files: str | Path) -> list[str]:
+    """What is wrong with files by what their readers have published; see `tests/published.py`."""
+    if not PYTHON.exists():
+        absent("clients", "the environment of other people's clients is absent: make .venv/clients.done")
+    command = [PYTHON, Path(__file__).with_name("published.py"), kind, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def absent(name: str, reason: str) -> None:
     """Skip a test for want of something, unless it is required here."""
     if name in os.environ.get("HEADRACE_REQUIRE", "").split(","):

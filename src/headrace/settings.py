@@ -58,6 +58,8 @@ DIGEST = Setting("HEADRACE_DIGEST", "", "The digest that this bundle must have."
 PLATFORM_PORT = Setting("PORT", "", "Set by Cloud Run and others like it: the port, where one bundle is served.")
 SAGEMAKER_PORT = Setting("SAGEMAKER_BIND_TO_PORT", "", "Set by SageMaker: the port, where one bundle is served.")
 BUILD_OPTIONS = Setting("HEADRACE_BUILD_OPTIONS", "", "More words for whatever builds images.")
+PUSH_OPTIONS = Setting("HEADRACE_PUSH_OPTIONS", "", "More words for whatever sends images to their registry.")
+ENDPOINT_KEY = Setting("HEADRACE_ENDPOINT_KEY", "", "The key that an endpoint is asked with once it was deployed.")
 RUN_OPTIONS = Setting("HEADRACE_RUN_OPTIONS", "", "More words for docker or podman where they run an image.")
 UNGUARDED = Setting("HEADRACE_UNGUARDED", "", "Any text: callers of a scoring server are not asked for keys.")
 VERTEX_PORT = Setting("AIP_HTTP_PORT", "", "Set by Vertex AI, which guards its containers itself: the port.")
@@ -93,6 +95,8 @@ SETTINGS = (
     PLATFORM_PORT,
     SAGEMAKER_PORT,
     BUILD_OPTIONS,
+    PUSH_OPTIONS,
+    ENDPOINT_KEY,
     RUN_OPTIONS,
     UNGUARDED,
     VERTEX_PORT,

@@ -10,16 +10,13 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from headrace.kernel.errors import InvalidInput, Unavailable
 
 BUILDERS = ("docker", "podman", "buildah")
 TAG = re.compile(r"[a-z0-9](?:[A-Za-z0-9._:/-]{0,254})\Z")
-TOLD = 20
-"""Lines of a builder's output that are told where it fails."""
-Saying = Callable[[str], None]
+BUILT = "See what it says; the build context is kept."
 
 
 def works(program: str) -> bool:
@@ -79,27 +76,24 @@ def build_command(builder: str, context: Path, tag: str, platform: str, options:
     return [*words, *more, "--file", str(context / "Containerfile"), str(context)]
 
 
-def push_command(builder: str, tag: str) -> list[str]:
-    """What sends an image to its registry."""
-    return [builder, "push", tag]
+def push_command(builder: str, tag: str, digest: Path, options: str) -> list[str]:
+    """What sends an image to its registry.
 
-
-def run(command: Sequence[str], saying: Saying) -> None:
-    """Run a builder, and pass on what it says, line by line.
-
-    Raises:
-        Unavailable: it failed; with the last that it said.
+    Args:
+        digest: the file that buildah and podman write its digest there to.
+        options: more words for the builder, as a shell reads them.
     """
-    said: list[str] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        for line in process.stdout or ():
-            said.append(line.rstrip())
-            saying(said[-1])
-    if process.returncode:
-        raise Unavailable(
-            f"{shlex.join(command)} ended with {process.returncode}: {' / '.join(said[-TOLD:])}",
-            todo="See what it says; the build context is kept.",
-        )
+    told = [] if builder == "docker" else ["--digestfile", str(digest)]
+    return [builder, "push", *told, *shlex.split(options), tag]
+
+
+def pushed_digest(tag: str, digest: Path) -> str:
+    """The digest of an image in its registry, once it was sent."""
+    if digest.exists():
+        return digest.read_text().strip()
+    command = ["docker", "image", "inspect", "--format", "{{index .RepoDigests 0}}", tag]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip().partition("@")[2]
 
 
 def digest_of(builder: str, tag: str) -> str:

@@ -9,10 +9,19 @@ from pathlib import Path
 import msgspec
 
 from headrace.audit.signing import Signer
-from headrace.delivery.builders import Saying, build_command, builder_of, digest_of, need_tag, push_command, run
+from headrace.delivery.builders import (
+    BUILT,
+    build_command,
+    builder_of,
+    digest_of,
+    need_tag,
+    push_command,
+    pushed_digest,
+)
 from headrace.delivery.containerfile import check_base
 from headrace.delivery.context import Subject, discard_context, python_of, write_context
 from headrace.delivery.needed import needed_pins
+from headrace.delivery.programs import Saying, run
 from headrace.delivery.wheels import fetched
 from headrace.kernel.errors import Unavailable
 from headrace.kernel.folders import need_empty
@@ -23,14 +32,15 @@ USUAL_BASE = "docker.io/library/python:{python}-slim"
 
 class Wanted(Record, frozen=True, kw_only=True):
     """How an image is to be made. `base` is an image with the Python of training; empty for the official one.
-    `builder` is the first that works where empty; `options` are more words for it. `overwrite`: a build context that
-    stands in the folder gives way."""
+    `builder` is the first that works where empty; `options` are more words for it, `push_options` where it sends.
+    `overwrite`: a build context that stands in the folder gives way."""
 
     tag: str
     base: str = ""
     platform: str = "linux/amd64"
     builder: str = ""
     options: str = ""
+    push_options: str = ""
     build: bool = True
     push: bool = False
     overwrite: bool = False
@@ -38,7 +48,7 @@ class Wanted(Record, frozen=True, kw_only=True):
 
 class Packaged(Record, frozen=True, kw_only=True):
     """An image that was built, or its context with the command that builds it. `context_bytes` is the size of what goes
-    in beside the base image."""
+    in beside the base image; `pushed` is the digest that the image has in its registry, once it was sent there."""
 
     version: str
     tag: str
@@ -47,7 +57,7 @@ class Packaged(Record, frozen=True, kw_only=True):
     command: str
     builder: str = ""
     digest: str = ""
-    pushed: bool = False
+    pushed: str = ""
 
 
 def package(it: Subject, wanted: Wanted, folder: Path, signer: Signer, saying: Saying) -> Packaged:
@@ -87,8 +97,15 @@ def package(it: Subject, wanted: Wanted, folder: Path, signer: Signer, saying: S
         if wanted.push:
             raise Unavailable("Nothing was built that could be pushed.", todo="Install docker, podman or buildah.")
         return packaged
-    run(command, saying)
+    run(command, saying, BUILT)
     digest = digest_of(builder, wanted.tag)
-    if wanted.push:
-        run(push_command(builder, wanted.tag), saying)
-    return msgspec.structs.replace(packaged, builder=builder, digest=digest, pushed=wanted.push)
+    pushed = _pushed(builder, wanted, saying) if wanted.push else ""
+    return msgspec.structs.replace(packaged, builder=builder, digest=digest, pushed=pushed)
+
+
+def _pushed(builder: str, wanted: Wanted, saying: Saying) -> str:
+    with tempfile.TemporaryDirectory(prefix="headrace-") as scratch:
+        digest = Path(scratch) / "digest"
+        command = push_command(builder, wanted.tag, digest, wanted.push_options)
+        run(command, saying, f"The image was built; see that its registry takes it: {shlex.join(command)}")
+        return pushed_digest(wanted.tag, digest)

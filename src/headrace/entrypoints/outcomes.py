@@ -33,6 +33,7 @@ OUTCOMES: dict[str, Outcome] = {
     "gate_failed": Outcome(409, 1, False),
     "certificate_failed": Outcome(409, 1, False),
     "run_failed": Outcome(409, 1, False),
+    "deployment_failed": Outcome(409, 1, False),
     "unavailable": Outcome(503, 5, True),
     "missing_extra": Outcome(503, 5, False),
     "port_taken": Outcome(503, 5, False),

@@ -17,7 +17,8 @@ HeadraceError
 ├── FellShort               it ran, and the answer is no
 │   ├── GateFailed          a version below its gate
 │   ├── CertificateFailed   forms that do not agree
-│   └── RunFailed           a run that ended without a version
+│   ├── RunFailed           a run that ended without a version
+│   └── DeploymentFailed    a version that does not answer on its target as it should
 ├── Unavailable             something that Headrace needs is not there
 │   ├── MissingExtra        an optional package
 │   ├── PortTaken           another program listens there
@@ -182,6 +183,12 @@ class RunFailed(FellShort):
     """A run ended without a version."""
 
     kind = "run_failed"
+
+
+class DeploymentFailed(FellShort):
+    """A version does not answer on its target as it should; what stood there before was put back."""
+
+    kind = "deployment_failed"
 
 
 class Unavailable(HeadraceError):

@@ -301,7 +301,7 @@ class Run(Record, frozen=True, kw_only=True):
 
     id: str
     model: str
-    kind: Literal["train", "trial", "sweep", "register", "prove"]
+    kind: Literal["train", "trial", "sweep", "register", "prove", "deploy"]
     status: Literal["queued", "running", "done", "failed", "cancelled"]
     params: dict[str, Any]
     reason: str
@@ -348,6 +348,7 @@ class Alarm(Record, frozen=True, kw_only=True):
 class Promotion(Record, frozen=True, kw_only=True):
     """One move of an alias: who, when, why and on which evidence."""
 
+    id: str
     model: str
     alias: str
     number: int

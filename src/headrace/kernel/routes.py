@@ -19,6 +19,9 @@ GRANTS: dict[str, frozenset[str]] = {
     "admin": frozenset({"predict", "train", "deploy", "approve", "admin"}),
 }
 """What each scope allows. One that a later Headrace knows allows nothing here."""
+CHECKING = "(check)"
+"""The consumer, whose name no other can have, that asks whether what was deployed answers as it should: nothing of it
+is kept, because it is no prediction for anybody."""
 AnswerKind = Literal["prediction", "probability"]
 
 

@@ -381,6 +381,26 @@ scheduled_files = Table(
     Index("scheduled_files_by_name", "model", "name"),
 )
 
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("model", String, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("target", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("image", Text, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("rendered", JSON, nullable=False),
+    Column("who", String, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("created", String, nullable=False),
+    Column("ended", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Index("deployments_by_target", "model", "target", "id"),
+)
+
 compatibility = Table(
     "compatibility",
     metadata,

@@ -73,13 +73,18 @@ class _RestForm:
                 f"The REST form answered {response.status}: {reply.get('error')}",
                 todo=str(reply.get("todo", "See the error.")),
             )
-        answered = reply["predictions"]
-        predictions = [row["prediction"] for row in answered]
-        if self._scorer.task == "regression":
-            predictions = [[float(v) for v in p] if isinstance(p, list) else float(p) for p in predictions]
-        if "probabilities" not in answered[0]:
-            return Answers(predictions, None)
-        return Answers(predictions, [list(row["probabilities"].values()) for row in answered])
+        return answers_of(reply, self._scorer)
+
+
+def answers_of(reply: dict[str, Any], scorer: Scorer) -> Answers:
+    """The answers in a reply of the native dialect; the scorer says of which kind they are."""
+    answered = reply["predictions"]
+    predictions = [row["prediction"] for row in answered]
+    if scorer.task == "regression":
+        predictions = [[float(v) for v in p] if isinstance(p, list) else float(p) for p in predictions]
+    if "probabilities" not in answered[0]:
+        return Answers(predictions, None)
+    return Answers(predictions, [list(row["probabilities"].values()) for row in answered])
 
 
 @contextmanager

@@ -179,9 +179,7 @@ class Promotions:
         query = sa.select(tables.promotions).where(at.model == model, at.alias == alias).order_by(at.id.desc())
         with self._database.read() as connection:
             rows = connection.execute(query).mappings().all()
-        return [
-            Promotion(**{**{k: v for k, v in row.items() if k != "id"}, "time": from_text(row["time"])}) for row in rows
-        ]
+        return [Promotion(**{**row, "time": from_text(row["time"])}) for row in rows]
 
     def publish(self) -> int:
         """Write the route document again if it is not what the database says; gives its generation."""

@@ -15,6 +15,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from headrace.batch.schedules import Schedules
+from headrace.delivery.deployments import Deployments
 from headrace.kernel import tables
 from headrace.kernel.callers import ConsumerTraffic
 from headrace.kernel.clock import Clock, from_text, parse_duration
@@ -60,8 +61,14 @@ class Prove(Protocol):
     def __call__(self, version: Version, reason: str, who: str) -> str: ...
 
 
+class Deploy(Protocol):
+    """Starts putting a version on targets for a reason."""
+
+    def __call__(self, version: Version, targets: list[str], who: str, reason: str, run: str) -> str: ...
+
+
 class Rooms(NamedTuple):
-    """What the loop works with."""
+    """What the loop works with; `bring_home` fetches what servers of this machine captured that were deployed."""
 
     places: Places
     database: Database
@@ -77,6 +84,9 @@ class Rooms(NamedTuple):
     traffic: Callable[[], list[ConsumerTraffic]]
     proofs: Proofs
     schedules: Schedules
+    deployments: Deployments
+    deploy: Deploy
+    bring_home: Callable[[], int]
 
 
 class Loop:
@@ -95,10 +105,12 @@ class Loop:
         self._looked: dict[str, datetime] = {}
         self._traffic_at: datetime | None = None
         self._compared: set[str] = set()
+        self._deployed: set[str] = set()
 
     def turn(self) -> None:
         """Make one turn."""
         self._rooms.promotions.publish()
+        self._rooms.bring_home()
         fresh = self._rooms.predictions.ingest()
         self._mark(fresh)
         failed: Exception | None = None
@@ -126,6 +138,7 @@ class Loop:
             self._follow_rollout(model, section)
         self._on_schedule(model, section)
         self._begin_jobs(model, section)
+        self._deploy_live(model, section)
         self._follow_runs(model, section)
 
     def _mark(self, fresh: pl.DataFrame) -> None:
@@ -216,7 +229,7 @@ class Loop:
         self._rooms.windows.handle(alarm, f"run {run}")
 
     def _busy(self, model: str) -> str:
-        unfinished = [run for run in self._rooms.runs.unfinished() if run.kind != "prove"]
+        unfinished = [run for run in self._rooms.runs.unfinished() if run.kind not in ("prove", "deploy")]
         if any(run.model == model and run.created_by == POLICY for run in unfinished):
             return "a retraining is under way"
         return "a rollout is under way" if self._rooms.rollouts.running(model) else ""
@@ -234,6 +247,22 @@ class Loop:
             version = self._rooms.versions.get(f"{model}@{live}")
             self._rooms.prove(version, f"schedule {section.prove}", POLICY)
         self._cron[model] = now
+
+    def _deploy_live(self, model: str, section: ModelSection) -> None:
+        """Put what became live on the targets of the policy: one run for each move of the alias."""
+        if "promoted" not in section.deploy.on or not section.deploy.targets:
+            return
+        move = next(iter(self._rooms.promotions.history(model)), None)
+        if move is None or move.id in self._deployed:
+            return
+        run = f"{move.id}-deploy"
+        if not self._rooms.runs.known(run):
+            standing = {one.target: one.version for one in self._rooms.deployments.current(model)}
+            targets = [one for one in section.deploy.targets if standing.get(one) != move.number]
+            version = self._rooms.versions.get(f"{model}@{move.number}")
+            if targets:
+                self._rooms.deploy(version, targets, POLICY, f"{version.reference} became live: {move.why}", run)
+        self._deployed.add(move.id)
 
     def _begin_jobs(self, model: str, section: ModelSection) -> None:
         """Begin the batch jobs that are due."""

@@ -31,6 +31,7 @@ def loop_status(rooms: Rooms, model: str) -> dict[str, Any]:
         "answers": sum(window.answers for window in windows),
         "alarms": [msgspec.to_builtins(alarm) for alarm in rooms.windows.alarms(model, limit=10)],
         "rollout": msgspec.to_builtins(rollout) if rollout else None,
+        "deployed": [msgspec.to_builtins(one) for one in rooms.deployments.current(model)],
         "runs": [{"id": run.id, "kind": run.kind, "status": run.status, "reason": run.reason} for run in unfinished],
     }
 

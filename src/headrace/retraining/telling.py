@@ -70,9 +70,11 @@ class Teller:
         text = f"The run {run.id} was started because of: {run.reason}\nIt failed: {kind}{where}.\n"
         text += f"\nheadrace runs {run.model} says all of it."
         document = {"type": "run.failed", "model": run.model, "run": run.id, "kind": run.kind, "error": kind}
-        subject = f"{run.model}: a {'proof' if run.kind == 'prove' else 'retraining'} failed"
+        what = {"prove": "proof", "deploy": "deployment"}.get(run.kind, "retraining")
+        subject = f"{run.model}: a {what} failed"
         about = f"failed {run.model} {run.kind} {kind}{where} {run.ended:%Y-%m-%d}"
-        self._tell(about, run.model, (owners.accuracy,), subject, text, document)
+        told = (owners.speed or owners.accuracy) if run.kind == "deploy" else owners.accuracy
+        self._tell(about, run.model, (told,), subject, text, document)
 
     def not_begun(self, it: Schedule, error: HeadraceError, owners: OwnersSection, now: datetime) -> None:
         """A scheduled batch job that could not be begun; of one kind of failure once a day."""

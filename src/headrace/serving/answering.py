@@ -12,7 +12,7 @@ import msgspec
 from headrace.kernel.errors import HeadraceError
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.ports import AnswerArrays, Answers
-from headrace.kernel.routes import Key, Rule
+from headrace.kernel.routes import CHECKING, Key, Rule
 from headrace.serving.batching import passed
 from headrace.serving.bodies import Body, Headers
 from headrace.serving.capture import Capture, Captured, parted
@@ -115,7 +115,7 @@ class Answering:
             reply = dialect.encode(Answered(chosen, rule_of(state, chosen), request, answers, asked.note))
             latency = time.perf_counter() - started
             noted = Noted(state, dialect.name, key, chosen, route, request, rows, latency, answers, None, time.time())
-            if self.durable and self._capture is not None:
+            if self.durable and self._capture is not None and not _checking(key):
                 await self._capture.keep(self._captures(noted))
         except HeadraceError as error:
             latency = time.perf_counter() - started
@@ -190,6 +190,8 @@ class Answering:
         """The records of one request: one, unless it is large."""
         state, key, chosen, rows, answers = noted.state, noted.key, noted.chosen, noted.rows, noted.answers
         error = noted.error
+        if _checking(key):
+            return []
         features, context = rows.columns, rows.context
         if rows.bulk:
             features = {name: _listed(values) for name, values in features.items()}
@@ -252,6 +254,11 @@ class Answering:
             state, dialect, key = question.state, question.dialect.name, question.key
             latency = time.perf_counter() - started
             self.note(Noted(state, dialect, key, loaded, "shadow", request, rows, latency, answers, fault, time.time()))
+
+
+def _checking(key: Key | None) -> bool:
+    """Whether this only asks if what was deployed answers as it should."""
+    return key is not None and key.consumer == CHECKING
 
 
 def rule_of(state: State, chosen: Loaded) -> Rule:

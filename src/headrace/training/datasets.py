@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.data.expectations import Expectations
 
-Function = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+Function = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")]
 WAYS = ("load", "source", "sql", "base")
 
 

@@ -47,6 +47,8 @@ STEPS: dict[str, Work] = {
 TRIAL = ("snapshot", "train", "evaluate")
 TRAINING = (*TRIAL, "register")
 PROVING = ("gather", "environment", "first", "second", "compare")
+DEPLOYING = "deploy to "
+"""What the steps of a deployment are called, before the name of the target."""
 
 
 def enqueue(places: Places, run: str, asked: Asked) -> None:
@@ -56,7 +58,7 @@ def enqueue(places: Places, run: str, asked: Asked) -> None:
     prepare(places)
     client = DBOSClient(system_database_url=places.durable, application_name=APPLICATION)
     try:
-        workflow = asked.kind if asked.kind in ("sweep", "prove") else "run"
+        workflow = asked.kind if asked.kind in ("sweep", "prove", "deploy") else "run"
         options: Any = {"workflow_name": workflow, "queue_name": RUNS, "workflow_id": run, "app_version": VERSION}
         client.enqueue(options, run, msgspec.json.encode(asked).decode())
     finally:
@@ -130,6 +132,7 @@ class DurableWorker:
 
         workflow("run", self._run)
         workflow("prove", self._prove)
+        workflow("deploy", self._deploy)
         self._trial = workflow("trial", self._execute_trial)
         workflow("sweep", self._sweep)
         DBOS.listen_queues([RUNS, TRIALS])
@@ -160,6 +163,11 @@ class DurableWorker:
         asked = msgspec.json.decode(document, type=Asked)
         return self._guarded(run, lambda: self._steps(run, asked, PROVING))
 
+    def _deploy(self, run: str, document: str) -> dict[str, Any]:
+        asked = msgspec.json.decode(document, type=Asked)
+        names = tuple(f"{DEPLOYING}{target}" for target in asked.params["targets"])
+        return self._guarded(run, lambda: self._steps(run, asked, names))
+
     def _execute_trial(self, run: str, document: str) -> dict[str, Any]:
         asked = msgspec.json.decode(document, type=Asked)
         return self._guarded(run, lambda: self._steps(run, asked, TRIAL))
@@ -185,11 +193,16 @@ class DurableWorker:
         made: dict[str, Any] = {}
         for position, name in enumerate(names):
             state = made
-            work = self._step(run, name, position, lambda n=name, s=state: STEPS[n](self._rooms, run, asked, s))
+            work = self._step(run, name, position, lambda n=name, s=state: self._work(n, run, asked, s))
             made = {**made, **work}
             if "error" in made or "unchanged" in made:
                 break
         return made
+
+    def _work(self, name: str, run: str, asked: Asked, made: dict[str, Any]) -> dict[str, Any]:
+        if name.startswith(DEPLOYING):
+            return self._rooms.deploy(run, asked, name.removeprefix(DEPLOYING))
+        return STEPS[name](self._rooms, run, asked, made)
 
     def _step(self, run: str, name: str, position: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """One durable step. Its own record makes it safe even where a crash fell between its end and DBOS's note."""

@@ -77,6 +77,26 @@ class ProveRequest(msgspec.Struct, frozen=True):
     threads: int
 
 
+class TargetRequest(msgspec.Struct, frozen=True):
+    """Call the `function` of a project's own target with `deployment`, a plain dictionary."""
+
+    function: str
+    deployment: dict[str, Any]
+
+
+def target(folder: Path) -> dict[str, Any]:
+    """The step that asks a project's own target for its files and commands."""
+    request = msgspec.json.decode((folder / "target.json").read_bytes(), type=TargetRequest)
+    given = _call(request.function, request.deployment)
+    if not isinstance(given, dict):
+        raise InvalidProject(
+            f"{request.function} gave a {type(given).__name__}.",
+            expected='a dictionary: {"files": {path: text}, "put": [[words]], "back": [[words]], "address": url}',
+            todo="Let it return one.",
+        )
+    return given
+
+
 def load(folder: Path) -> dict[str, Any]:
     """The step that loads a dataset."""
     request = msgspec.json.decode((folder / "load.json").read_bytes(), type=LoadRequest)
@@ -237,7 +257,7 @@ def main(step: str, folder: Path) -> int:
     """Run one step; 0 when it is done, 3 when the project is at fault."""
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
-        made = {"load": load, "train": train, "prove": prove}[step](folder)
+        made = {"load": load, "train": train, "prove": prove, "target": target}[step](folder)
     except HeadraceError as error:
         (folder / f"{step}.error.json").write_bytes(msgspec.json.encode(error.document()))
         return FAILED

@@ -41,12 +41,14 @@ from headrace.training.runs import Asked, Runs
 from headrace.training.weighing import weighed
 
 EXAMPLE_ROWS = 20_000
+Deploy = Callable[[str, Asked, str], dict[str, Any]]
+"""Puts a version on a target: (run, what was asked, target) -> what came of it, from the delivery room."""
 Profile = Callable[[ReferenceScorer, pl.DataFrame, pl.DataFrame, Answers, Asked], bytes]
 """What the monitor will compare with: (scorer, training rows, test rows, answers to the test rows, run) -> JSON."""
 
 
 class Rooms(NamedTuple):
-    """What the steps work with; `profile` comes from the monitoring room."""
+    """What the steps work with; `profile` comes from the monitoring room, `deploy` from that of delivery."""
 
     places: Places
     snapshots: Snapshots
@@ -57,6 +59,7 @@ class Rooms(NamedTuple):
     signer: Signer
     clock: Clock
     lineage: OpenLineage
+    deploy: Deploy
 
 
 def snapshot(rooms: Rooms, run: str, asked: Asked) -> dict[str, Any]:

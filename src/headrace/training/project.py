@@ -15,6 +15,7 @@ from headrace.kernel.errors import InvalidInput, InvalidProject
 from headrace.kernel.identifiers import check_name
 from headrace.kernel.routes import AnswerKind
 from headrace.training.datasets import DatasetSection, Function, Section
+from headrace.training.targets import KINDS, DeploySection, Target
 
 FILE = "headrace.toml"
 Share = Annotated[float, msgspec.Meta(gt=0, le=100)]
@@ -144,6 +145,7 @@ class ModelSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     require_approval: bool = False
     prove: str = ""
     batch: BatchSection | tuple[BatchSection, ...] = ()
+    deploy: DeploySection = DeploySection()
 
     @property
     def schedules(self) -> tuple[BatchSection, ...]:
@@ -152,12 +154,14 @@ class ModelSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Policy(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one run or the loop needs to know of a project: one model, its dataset, and those that this is made of."""
+    """What one run or the loop needs to know of a project: one model, its dataset, those that this is made of, and the
+    targets that the model is put on by itself."""
 
     model: str
     settings: ModelSection
     dataset: DatasetSection
     others: dict[str, DatasetSection] = {}
+    targets: dict[str, Target] = {}
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +171,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     datasets: dict[str, DatasetSection]
     models: dict[str, ModelSection]
+    targets: dict[str, Target] = {}
 
     def policy(self, model: str | None) -> Policy:
         """The policy of one model; None where there is only one.
@@ -189,7 +194,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
             )
         settings = self.models[name]
         dataset = self.datasets[settings.dataset]
-        return Policy(model=name, settings=settings, dataset=dataset, others=self._needed(dataset))
+        targets = {one: self.targets[one] for one in settings.deploy.targets}
+        return Policy(model=name, settings=settings, dataset=dataset, others=self._needed(dataset), targets=targets)
 
     def _needed(self, dataset: DatasetSection) -> dict[str, DatasetSection]:
         found = {name: self.datasets[name] for name in dataset.needs}
@@ -224,20 +230,40 @@ def decode_project(text: str, folder: Path) -> Project:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidProject(f"{folder / FILE} is not TOML: {error}.", todo="Mend the line that it names.") from error
-    unknown = raw.keys() - {"project", "dataset", "model"}
+    unknown = raw.keys() - {"project", "dataset", "model", "target"}
     if unknown:
-        raise where.error([min(unknown)], f"unknown table {min(unknown)!r}", "project, dataset.NAME or model.NAME")
+        expected = "project, dataset.NAME, model.NAME or target.NAME"
+        raise where.error([min(unknown)], f"unknown table {min(unknown)!r}", expected)
     section = where.convert(["project"], raw.get("project", {}), ProjectSection)
     datasets = {n: where.convert(["dataset", n], d, DatasetSection) for n, d in raw.get("dataset", {}).items()}
     for name in datasets:
         _check_dataset(where, name, datasets)
+    targets = {n: _target(where, n, t) for n, t in raw.get("target", {}).items()}
     models = {n: _model(where, n, dict(m)) for n, m in raw.get("model", {}).items()}
     for name, model in models.items():
         if model.dataset not in datasets:
             known = ", ".join(datasets) or "none is declared"
             raise where.error(["model", name, "dataset"], f"unknown dataset {model.dataset!r}", f"one of: {known}")
         _check_capture(where, name, model, datasets[model.dataset])
-    return Project(root=folder.resolve(), name=section.name, datasets=datasets, models=models)
+        for target in model.deploy.targets:
+            if target not in targets:
+                known = ", ".join(targets) or "none is declared"
+                raise where.error(["model", name, "deploy"], f"unknown target {target!r}", f"one of: {known}")
+    root = folder.resolve()
+    return Project(root=root, name=section.name, datasets=datasets, models=models, targets=targets)
+
+
+def _target(where: _Where, name: str, raw: dict[str, Any]) -> Target:
+    place = ["target", name]
+    where.name(place, name, "target")
+    kind = raw.get("kind")
+    if kind not in KINDS:
+        raise where.error([*place, "kind"], f"kind is {kind!r}", f"one of {', '.join(KINDS)}")
+    target: Target = where.convert(place, raw, KINDS[kind])
+    where.duration([*place, "wait"], target.wait)
+    for key, text in (("image", target.image), ("folder", target.folder)):
+        where.filled([*place, key], text, ("model", "version") if key == "image" else ("model",))
+    return target
 
 
 def _check_dataset(where: _Where, name: str, datasets: dict[str, DatasetSection]) -> None:
@@ -268,10 +294,7 @@ def _check_dataset(where: _Where, name: str, datasets: dict[str, DatasetSection]
 
 def _model(where: _Where, name: str, raw: dict[str, Any]) -> ModelSection:
     place = ["model", name]
-    try:
-        check_name(name)
-    except InvalidInput as error:
-        raise where.error(place, error.text, error.expected or "") from error
+    where.name(place, name, "model")
     gate = raw.get("gate")
     if isinstance(gate, dict) and "slices" in gate:
         raw["slices"] = gate["slices"]
@@ -304,12 +327,7 @@ def _check_batch(where: _Where, place: list[str], schedules: tuple[BatchSection,
     for one in schedules:
         if not (len(one.cron.split()) == 5 and croniter.is_valid(one.cron)):
             raise where.error([*place, "cron"], f"{one.cron!r} is no schedule", "a cron line of five fields")
-        try:
-            one.destination.format(date="", time="", model="", version="")
-        except (KeyError, IndexError, ValueError) as error:
-            raise where.error(
-                [*place, "destination"], f"{error} cannot be filled in", "{date}, {time}, {model} and {version}"
-            ) from error
+        where.filled([*place, "destination"], one.destination, ("date", "time", "model", "version"))
     names = [one.name for one in schedules]
     if len(set(names)) < len(names):
         raise where.error([*place, "name"], "two schedules have one name", "a name for each")
@@ -360,6 +378,20 @@ class _Where:
                     [*place, *keys, named[1]], f"unknown key {named[1]!r}", f"one of {expected}"
                 ) from error
             raise self.error([*place, *keys], what[:1].lower() + what[1:], "") from error
+
+    def name(self, place: list[str], name: str, what: str) -> None:
+        try:
+            check_name(name, what)
+        except InvalidInput as error:
+            raise self.error(place, error.text, error.expected or "") from error
+
+    def filled(self, place: list[str], text: str, names: tuple[str, ...]) -> None:
+        """See that nothing else than these names is to be filled in."""
+        try:
+            text.format(**dict.fromkeys(names, ""))
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            expected = " and ".join(f"{{{name}}}" for name in names)
+            raise self.error(place, f"{error} cannot be filled in", expected) from error
 
     def duration(self, place: list[str], text: object) -> None:
         try:

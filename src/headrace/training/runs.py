@@ -50,7 +50,9 @@ class Runs:
             "model": asked.policy.model,
             "kind": asked.kind,
             "status": "queued",
-            "params": asked.params if asked.kind == "prove" else {**asked.policy.settings.params, **asked.params},
+            "params": asked.params
+            if asked.kind in ("prove", "deploy")
+            else {**asked.policy.settings.params, **asked.params},
             "reason": asked.reason,
             "created_by": asked.who,
             "created": to_text(self._clock()),
@@ -166,6 +168,11 @@ class Runs:
             query = query.where(tables.runs.c.words.contains(word, autoescape=True))
         with self._database.read() as connection:
             return self._load(connection, query)
+
+    def known(self, run: str) -> bool:
+        """Whether there is a run of exactly this id."""
+        with self._database.read() as connection:
+            return connection.execute(sa.select(tables.runs.c.id).where(tables.runs.c.id == run)).first() is not None
 
     def unfinished(self) -> list[Run]:
         """The runs that are queued or running."""

@@ -114,6 +114,28 @@ class Starter:
         asked = Asked(policy=policy, kind="prove", params=params, reason=reason, who=who, code=lineage.code, root="")
         return self._enter(asked, new_id())
 
+    def deploy(self, version: Version, targets: list[str], who: str, reason: str, run: str) -> str:
+        """Start putting a version on targets of its project, one after the other; gives the run's id.
+
+        Raises:
+            NotFound: the version was not made by a project, or its project has no such target.
+        """
+        at = tables.models.c
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(tables.models).where(at.name == version.name)).first()
+        policy = msgspec.convert(row.policy, Policy) if row is not None and row.policy else None
+        for target in targets:
+            if policy is None or target not in policy.targets:
+                raise NotFound(
+                    f"The project of {version.name} puts it on no target {target!r}.",
+                    expected=", ".join(policy.targets if policy else ()) or "a project with [model.NAME.deploy]",
+                    todo=f"Name it in [model.{version.name}.deploy], and say 'headrace apply'.",
+                )
+        assert policy is not None and row is not None
+        params = {"version": version.reference, "targets": targets}
+        asked = Asked(policy=policy, kind="deploy", params=params, reason=reason, who=who, code=row.code, root=row.root)
+        return self._enter(asked, run)
+
     def reconcile(self) -> None:
         """Hand over again what was entered and, after a crash, not handed over."""
         for run in self._runs.unfinished():

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from headrace import settings
 from headrace.compiler.certificate import Form
-from headrace.delivery.builders import Saying
 from headrace.delivery.containers import container_form, runner_of
 from headrace.delivery.context import subject_of
 from headrace.delivery.packaging import Packaged, Wanted, package
+from headrace.delivery.programs import Saying
 from headrace.kernel.errors import Unavailable
 from headrace.kernel.records import Certificate, Version
 from headrace.workspace.scoring import Scoring
@@ -51,6 +51,7 @@ class Delivering(Scoring):
             platform=platform,
             builder=builder,
             options=settings.read(settings.BUILD_OPTIONS),
+            push_options=settings.read(settings.PUSH_OPTIONS),
             build=build,
             push=push,
             overwrite=overwrite,

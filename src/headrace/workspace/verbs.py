@@ -65,7 +65,7 @@ from headrace.training.policies import kept_policy
 from headrace.training.prove import recorded
 from headrace.training.registering import register_fitted
 from headrace.training.version_diff import Side, compare_versions
-from headrace.workspace.delivering import Delivering
+from headrace.workspace.deploying import Deploying
 
 Progress = Callable[[Run], None]
 POLL_SECONDS = 0.1
@@ -76,7 +76,7 @@ KEPT = "400d"
 """How long the predictions of a model without a project are kept."""
 
 
-class Workspace(Delivering):
+class Workspace(Deploying):
     """One workspace. See the verbs in the README; each says what it raises in its own room."""
 
     def run(

@@ -28,6 +28,12 @@ from headrace.batch.running import Runner
 from headrace.batch.schedules import Schedules
 from headrace.batch.telling import JobTeller
 from headrace.data.snapshots import Snapshots
+from headrace.delivery.arriving import bring_home
+from headrace.delivery.deploying import Asked as DeploymentAsked
+from headrace.delivery.deploying import Deployer, Words
+from headrace.delivery.deploying import Rooms as DeployingRooms
+from headrace.delivery.deployments import Deployments
+from headrace.delivery.targets.own import own
 from headrace.kernel.callers import ConsumerTraffic
 from headrace.kernel.clock import Clock
 from headrace.kernel.database import open_database
@@ -44,8 +50,8 @@ from headrace.notices.outbox import Outbox
 from headrace.notices.templates import templates_in
 from headrace.registry.approvals import Approvals
 from headrace.registry.forms import installed_forms
-from headrace.registry.promotion import Promotions
-from headrace.registry.routing import served
+from headrace.registry.promotion import POLICY, Promotions
+from headrace.registry.routing import derive, served
 from headrace.registry.versions import Versions
 from headrace.retraining.loop import Loop
 from headrace.retraining.loop import Rooms as LoopRooms
@@ -97,6 +103,7 @@ class Rooms:
         self.collector = Collector(places, self.audit_log, self.snapshots, clock)
         self.leases = Leases(self.database, clock)
         self.job_store = Jobs(self.database, self.audit_log, clock, self._job_teller)
+        self.deployment_store = Deployments(places, self.database, self.audit_log, clock)
         self.runner = Runner(places, self.job_store, self.version_store, os.environ, self._captured_by)
 
     @property
@@ -140,6 +147,9 @@ class Rooms:
             self.consumers,
             self.proof_store,
             self.schedules,
+            self.deployment_store,
+            self.starter.deploy,
+            lambda: bring_home(self.deployment_store, self.places),
         )
 
     def postman(self) -> Postman:
@@ -200,7 +210,46 @@ class Rooms:
             self.signer,
             self.clock,
             OpenLineage(settings.read(settings.OPENLINEAGE), self.places.name, self.clock),
+            self._deploy,
         )
+
+    @property
+    def deployer(self) -> Deployer:
+        """What puts versions on targets."""
+        return Deployer(
+            DeployingRooms(
+                self.places,
+                self.version_store,
+                self.deployment_store,
+                self.signer,
+                self.clock,
+                lambda: derive(self.database),
+                self.secret,
+                lambda: Words(
+                    *map(settings.read, (settings.BUILD_OPTIONS, settings.PUSH_OPTIONS, settings.ENDPOINT_KEY))
+                ),
+            )
+        )
+
+    def _deploy(self, run: str, asked: Asked, target: str) -> dict[str, Any]:
+        """The step of a run that puts a version on one target. One that policy asked for and that is no longer live by
+        now is left out: the run for what is live follows."""
+        version = self.version_store.get(asked.params["version"])
+        if asked.who == POLICY and "live" not in version.aliases:
+            return {"skipped": target, "note": f"{version.reference} is not live any more"}
+        root = Path(asked.root)
+        code = self.places.objects.need(self.places.code / asked.code)
+        wanted = DeploymentAsked(
+            version,
+            target,
+            asked.policy.targets[target],
+            root if root.is_dir() else self.places.root / "deployed",
+            lambda it, section: own(it, section, code),
+            asked.who,
+            asked.reason,
+        )
+        done = self.deployer.deploy(wanted, lambda _: None, f"{run}-{target}")
+        return {"deployment": done.id, "note": done.text}
 
     def ended(self, run: Run) -> Version:
         if run.status == "done" and run.version is not None:

@@ -51,6 +51,8 @@ def _show_status(it: dict) -> None:
     if rollout:
         last = rollout["history"][-1]
         out.print(f"  rollout to @{rollout['candidate']}: {rollout['status']}, {rollout['share']:g} %; {last['why']}")
+    for one in it["deployed"]:
+        out.print(f"  {one['model']}@{one['version']} on {one['target']}: {one['text']}", markup=False)
     for consumer in it["consumers"]:
         out.print(f"  {consumer_line(consumer)}", markup=False)
     for notice in it["untold"][:3]:

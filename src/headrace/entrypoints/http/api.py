@@ -123,6 +123,13 @@ def _prove(ws: Workspace, request: Request, document: Any) -> Any:
     return {"run": ws.start_proof(_reference(request), same_environment=asked.get("same_environment", False))}
 
 
+def _deploy(ws: Workspace, request: Request, document: Any) -> Any:
+    targets = _object(document, targets=list).get("targets", [])
+    if not targets or not all(isinstance(target, str) for target in targets):
+        raise InvalidInput("No target is named.", field="targets", expected='{"targets": [name]}', todo="Name one.")
+    return {"run": ws.start_deployment(_reference(request), targets)}
+
+
 def _outcomes(ws: Workspace, _request: Request, document: Any) -> Any:
     rows = document.get("rows") if isinstance(document, dict) else document
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -219,6 +226,8 @@ VERBS: list[tuple[str, str, Asked, Verb]] = [
     ("GET", "/api/models/{model}/versions/{n:int}/proofs", "any", lambda ws, r, _: ws.proofs(_reference(r))),
     ("GET", "/api/models/{model}/versions/{n:int}/evidence", "any", lambda ws, r, _: ws.evidence(_reference(r))),
     ("POST", "/api/models/{model}/versions/{n:int}/promote", "deploy", _promote),
+    ("POST", "/api/models/{model}/versions/{n:int}/deploy", "deploy", _deploy),
+    ("GET", "/api/deployments", "any", lambda ws, r, _: ws.deployments(r.query_params.get("model"))),
     ("POST", "/api/models/{model}/versions/{n:int}/approve", "approve", _approve),
     ("GET", "/api/approvals", "any", lambda ws, _r, _d: ws.approvals_waiting()),
     ("POST", "/api/models/{model}/rollback", "deploy", _rollback),

@@ -1,4 +1,5 @@
-"""Asks the scoring server of this container whether it is ready: the health check of images, which have no curl."""
+"""Asks a scoring server whether it is ready, by itself that of this container: the health check of images, which have
+no curl."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ import sys
 from headrace import settings
 
 
-def main() -> int:
+def main(host: str = "127.0.0.1", port: str = "") -> int:
     """0 where the server is ready, 1 where it is not."""
-    connection = http.client.HTTPConnection("127.0.0.1", int(settings.container_port()), timeout=3)
+    connection = http.client.HTTPConnection(host, int(port or settings.container_port()), timeout=3)
     try:
         connection.request("GET", "/ready")
         return int(connection.getresponse().status != 200)
@@ -21,4 +22,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

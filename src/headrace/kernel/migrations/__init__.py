@@ -6,7 +6,7 @@ A step that takes away or changes what that release reads raises `OLDEST` to its
 the workspace.
 """
 
-NEWEST = "0011"
+NEWEST = "0012"
 """The last of the steps."""
 OLDEST = "0009"
 """The first revision whose code may work on the shape that these steps make."""
