@@ -23,8 +23,9 @@ from tests.conftest import EXAMPLE_ROWS, call, eventually, headrace_command
 from tests.faults.load import ROW, Clients
 
 import headrace
-from headrace.delivery.builders import build_command, run
+from headrace.delivery.builders import build_command
 from headrace.delivery.containers import free_port
+from headrace.delivery.programs import run
 from headrace.kernel.errors import Unavailable
 
 pytestmark = [

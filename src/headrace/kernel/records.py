@@ -268,6 +268,28 @@ class Assessment(Record, frozen=True, kw_only=True):
     verdict: tuple[str, ...]
 
 
+class ModelTestResult(Record, frozen=True, kw_only=True):
+    """One test that a project declares of its model: what was asked, and what was found."""
+
+    name: str
+    kind: str
+    passed: bool
+    asked: str
+    found: str
+
+
+class ModelTests(Record, frozen=True, kw_only=True):
+    """The tests of a project, run against one version."""
+
+    id: str
+    model: str
+    number: int
+    passed: bool
+    results: tuple[ModelTestResult, ...]
+    made: datetime
+    who: str
+
+
 class Snapshot(Record, frozen=True, kw_only=True):
     """One immutable state of a dataset: `digest` covers every row and column, `table` is its Delta version, `origin`
     says what it was read from."""

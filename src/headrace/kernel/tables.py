@@ -401,6 +401,17 @@ deployments = Table(
     Index("deployments_by_target", "model", "target", "id"),
 )
 
+model_tests = Table(
+    "model_tests",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("model", String, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("passed", Boolean, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("model_tests_by_version", "model", "number", "id"),
+)
+
 compatibility = Table(
     "compatibility",
     metadata,

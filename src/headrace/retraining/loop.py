@@ -39,6 +39,7 @@ from headrace.training.policies import kept_policy
 from headrace.training.project import ModelSection, Policy
 from headrace.training.proofs import Proofs
 from headrace.training.runs import Runs
+from headrace.training.tested import Tested
 from headrace.training.version_diff import packages_changed
 
 GRACE = timedelta(seconds=5)
@@ -87,6 +88,7 @@ class Rooms(NamedTuple):
     deployments: Deployments
     deploy: Deploy
     bring_home: Callable[[], int]
+    tested: Tested
 
 
 class Loop:

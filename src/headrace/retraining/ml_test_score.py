@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from headrace.kernel.records import Metric, Promotion, Proof, Record, Rollout, Run, Version, Window
+from headrace.kernel.records import (
+    Metric,
+    ModelTestResult,
+    ModelTests,
+    Promotion,
+    Proof,
+    Record,
+    Rollout,
+    Run,
+    Version,
+    Window,
+)
 from headrace.notices.receivers import receivers
 from headrace.training.metrics import HIGHER_IS_BETTER, PRIMARY
 from headrace.training.project import Policy
@@ -41,6 +52,7 @@ class Facts(NamedTuple):
     monitored: bool
     releases: list[Release]
     run: Run | None
+    tests: ModelTests | None
 
 
 class Row(Record, frozen=True, kw_only=True):
@@ -227,6 +239,29 @@ def _told(f: Facts) -> Found:
     return 0.5, "a retraining on other packages is told to the owner of accuracy; upstream tables are not watched"
 
 
+def _tests_of(f: Facts, *kinds: str) -> list[ModelTestResult]:
+    return [one for one in (f.tests.results if f.tests else ()) if one.kind in kinds]
+
+
+def _code_tested(f: Facts) -> Found:
+    """Of the functions that make features only those are known to be tested that the project's own tests call."""
+    mine = _tests_of(f, "function")
+    failed = [one.name for one in mine if not one.passed]
+    if not mine:
+        return 0.0, f"missing: tests of kind function, and headrace test {f.version.reference}"
+    return (0.0, f"not: {', '.join(failed)}") if failed else (0.5, f"{len(mine)} tests passed; no coverage is measured")
+
+
+def _model_tested(f: Facts) -> Found:
+    mine = _tests_of(f, "overfit", "invariance", "directional")
+    failed = [one.name for one in mine if not one.passed]
+    if failed:
+        return 0.0, f"not: {', '.join(failed)}"
+    if not any(one.kind == "overfit" for one in mine):
+        return 0.0, f"missing: a test of kind overfit, and headrace test {f.version.reference}"
+    return 1.0, f"{len(mine)} tests passed, among them one that learns a few rows by heart"
+
+
 TABLE: tuple[tuple[str, str, Callable[[Facts], Found]], ...] = (
     ("D1", "feature expectations are captured in a schema", _schema),
     ("D2", "all features are beneficial", _beneficial),
@@ -234,7 +269,7 @@ TABLE: tuple[tuple[str, str, Callable[[Facts], Found]], ...] = (
     ("D4", "features adhere to meta-level requirements", _allowed),
     ("D5", "the pipeline has privacy controls", _privacy),
     ("D6", "new features can be added quickly", _quick),
-    ("D7", "all input feature code is tested", _missing("tests of the project's functions and their coverage")),
+    ("D7", "all input feature code is tested", _code_tested),
     ("M1", "every model specification is reviewed and checked in", _reviewed),
     ("M2", "offline metrics correlate with online ones", _online),
     ("M3", "all hyperparameters have been tuned", _tuned),
@@ -243,7 +278,7 @@ TABLE: tuple[tuple[str, str, Callable[[Facts], Found]], ...] = (
     ("M6", "quality is sufficient on all important slices", _slices),
     ("M7", "tested for considerations of inclusion", _missing("declared attributes, and somebody's word")),
     ("I1", "training is reproducible", _reproducible),
-    ("I2", "model specification code is unit tested", _missing("tests of the project's functions")),
+    ("I2", "model specification code is unit tested", _model_tested),
     ("I3", "the full pipeline is integration tested", _missing("a sampled run for each commit")),
     ("I4", "quality is validated before serving", _gate),
     ("I5", "one example can be followed step by step", lambda _f: (1.0, "headrace trace ID --replay")),

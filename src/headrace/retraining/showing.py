@@ -59,6 +59,7 @@ def evidence(rooms: Rooms, proofs: Proofs, signer: Signer, reference: str) -> di
         ),
         "gate.json": _json(version.gate),
         "certificate.json": _json(version.certificate),
+        "tests.json": _json(rooms.tested.newest(version.name, version.number)),
         "proofs.json": _json(proofs.list(version.name, version.number)),
         "promotions.json": _json([p for p in rooms.promotions.history(version.name) if p.number == version.number]),
     }
@@ -89,6 +90,7 @@ def _facts(rooms: Rooms, proofs: Proofs, version: Version, policy: Policy | None
         windows=[window for window in windows if window.number == version.number],
         releases=_releases(rooms.versions.list(version.name), windows),
         run=run,
+        tests=rooms.tested.newest(version.name, version.number),
         promotions=rooms.promotions.history(version.name),
         monitored=(rooms.versions.folder(version) / MONITOR).exists(),
     )

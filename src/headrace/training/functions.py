@@ -33,9 +33,10 @@ from headrace.registry.environment import loaded_distributions, record_environme
 from headrace.runtimes.bundle import read_schema
 from headrace.runtimes.frames import build_frame
 from headrace.runtimes.native import adapted
+from headrace.runtimes.opening import open_bundle
 from headrace.runtimes.reference import ReferenceScorer, describe_fitted
 from headrace.training.datasets import DatasetSection
-from headrace.training.evaluation import evaluate_frame
+from headrace.training.evaluation import evaluate_frame, score_frame
 
 FAILED = 3
 
@@ -75,6 +76,22 @@ class ProveRequest(msgspec.Struct, frozen=True):
     bundle: str
     time: str | None
     threads: int
+
+
+class OverfitRequest(msgspec.Struct, frozen=True):
+    """Train on the few rows in ``train.arrow`` as `training` says, and judge on the same rows."""
+
+    training: TrainRequest
+    time: str | None
+
+
+class OwnTestRequest(msgspec.Struct, frozen=True):
+    """Call `function` with how the bundle with this digest answers, and with the rows in ``rows.arrow``."""
+
+    function: str
+    bundle: str
+    digest: str
+    options: dict[str, Any]
 
 
 class TargetRequest(msgspec.Struct, frozen=True):
@@ -172,6 +189,41 @@ def prove(folder: Path) -> dict[str, Any]:
     }
 
 
+def overfit(folder: Path) -> dict[str, Any]:
+    """The step that trains on a few rows and asks for the same ones."""
+    request = msgspec.json.decode((folder / "overfit.json").read_bytes(), type=OverfitRequest)
+    training = request.training
+    fitted, trained = _trained(folder, training)
+    columns = [training.schema.column(name) for name in trained.features]
+    features = tuple(msgspec.structs.replace(one, role="feature") for one in columns if one is not None)
+    others = training.schema.having("key", "time")
+    schema = msgspec.structs.replace(training.schema, columns=features + others)
+    scorer = ReferenceScorer(fitted, schema, trained.task, tuple(trained.classes))  # type: ignore[arg-type]
+    rows = pl.read_ipc(folder / "train.arrow")
+    found, _ = evaluate_frame(scorer, rows, training.target, (), request.time)
+    return {"metrics": msgspec.to_builtins(found.metrics)}
+
+
+def own_test(folder: Path) -> dict[str, Any]:
+    """The step that asks a project's own test; what it raises is what it found."""
+    request = msgspec.json.decode((folder / "own_test.json").read_bytes(), type=OwnTestRequest)
+    scorer = open_bundle(Path(request.bundle), request.digest)
+
+    def predict(frame: Any) -> pl.DataFrame:
+        return answers_frame(score_frame(scorer, to_polars(frame)), scorer.classes)
+
+    function = _function(request.function)
+    try:
+        said = function(predict, pl.read_ipc(folder / "rows.arrow"), **request.options)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        traceback.print_exc()
+        at = f"{Path(place.filename).name}, line {place.lineno}"
+        what = str(error) or place.line or ""
+        return {"passed": False, "found": f"{type(error).__name__}: {what} ({at})"}
+    return {"passed": said is None or bool(said), "found": "nothing to complain of" if said is None else str(said)}
+
+
 def _trained(folder: Path, request: TrainRequest) -> tuple[Any, Trained]:
     frame = pl.read_ipc(folder / "train.arrow")
     everything = tuple(msgspec.structs.replace(column, role="feature") for column in request.schema.columns)
@@ -253,11 +305,14 @@ def end_with_parent(parent: int) -> None:
     os._exit(9)
 
 
+STEPS = {"load": load, "train": train, "prove": prove, "target": target, "overfit": overfit, "own_test": own_test}
+
+
 def main(step: str, folder: Path) -> int:
     """Run one step; 0 when it is done, 3 when the project is at fault."""
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
-        made = {"load": load, "train": train, "prove": prove, "target": target}[step](folder)
+        made = STEPS[step](folder)
     except HeadraceError as error:
         (folder / f"{step}.error.json").write_bytes(msgspec.json.encode(error.document()))
         return FAILED

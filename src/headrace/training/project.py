@@ -15,6 +15,7 @@ from headrace.kernel.errors import InvalidInput, InvalidProject
 from headrace.kernel.identifiers import check_name
 from headrace.kernel.routes import AnswerKind
 from headrace.training.datasets import DatasetSection, Function, Section
+from headrace.training.model_tests import TEST_KINDS, Test, title_of
 from headrace.training.targets import KINDS, DeploySection, Target
 
 FILE = "headrace.toml"
@@ -146,6 +147,7 @@ class ModelSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     prove: str = ""
     batch: BatchSection | tuple[BatchSection, ...] = ()
     deploy: DeploySection = DeploySection()
+    test: tuple[Test, ...] = ()
 
     @property
     def schedules(self) -> tuple[BatchSection, ...]:
@@ -299,6 +301,7 @@ def _model(where: _Where, name: str, raw: dict[str, Any]) -> ModelSection:
     if isinstance(gate, dict) and "slices" in gate:
         raw["slices"] = gate["slices"]
         raw["gate"] = {key: rule for key, rule in gate.items() if key != "slices"}
+    raw["test"] = _tests(where, [*place, "test"], raw.get("test", []))
     model = where.convert(place, raw, ModelSection)
     durations = {
         ("monitor", "window"): model.monitor.window,
@@ -321,6 +324,21 @@ def _model(where: _Where, name: str, raw: dict[str, Any]) -> ModelSection:
     _check_batch(where, [*place, "batch"], model.schedules)
     placed = tuple(_placed(one, where.folder) for one in model.schedules)
     return msgspec.structs.replace(model, batch=placed)
+
+
+def _tests(where: _Where, place: list[str], raw: Any) -> list[Any]:
+    """The tests as they are read, each once more by its kind alone: of a union msgspec does not say what is wrong."""
+    tests = raw if isinstance(raw, list) else [raw]
+    names = set()
+    for one in tests:
+        kind = one.get("kind") if isinstance(one, dict) else one
+        if kind not in TEST_KINDS:
+            raise where.error([*place, "kind"], f"kind is {kind!r}", f"one of {', '.join(TEST_KINDS)}")
+        name = title_of(where.convert(place, one, TEST_KINDS[kind]))
+        if name in names:
+            raise where.error(place, f"two tests are called {name!r}", "a name for each")
+        names.add(name)
+    return tests
 
 
 def _check_batch(where: _Where, place: list[str], schedules: tuple[BatchSection, ...]) -> None:

@@ -67,6 +67,7 @@ from headrace.training.policies import kept_policy
 from headrace.training.proofs import Proofs
 from headrace.training.runs import Asked, Runs
 from headrace.training.starting import Starter
+from headrace.training.tested import Tested
 
 Progress = Callable[[Run], None]
 POLL_SECONDS = 0.1
@@ -92,6 +93,7 @@ class Rooms:
         self.run_store = Runs(self.database, self.audit_log, clock)
         self.starter = Starter(places, self.database, self.audit_log, clock, self.run_store)
         self.proof_store = Proofs(self.database, self.audit_log)
+        self.tested = Tested(self.database, self.audit_log)
         self.tables = Tables(places, self.database, clock)
         self.windows = Windows(self.database, self.audit_log, clock, self.tables)
         self.rollouts = Rollouts(self.database, self.audit_log, clock, self.version_store, self.promotions)
@@ -150,6 +152,7 @@ class Rooms:
             self.deployment_store,
             self.starter.deploy,
             lambda: bring_home(self.deployment_store, self.places),
+            self.tested,
         )
 
     def postman(self) -> Postman:

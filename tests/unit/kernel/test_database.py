@@ -17,7 +17,7 @@ from headrace.kernel.migrations import NEWEST, OLDEST
 
 LATER = (
     *("proofs", "holds", "approvals", "version_metrics", "people", "sessions", "notices", "compatibility", "jobs"),
-    *("schedules", "scheduled_files", "deployments"),
+    *("schedules", "scheduled_files", "deployments", "model_tests"),
 )
 
 

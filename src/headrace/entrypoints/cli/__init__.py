@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Look at versions",
         "Write a version as a bundle, an MLflow model or an ONNX file.",
     ),
+    "test": ("proofs:test", "Look at versions", "Run the tests that a project declares of its model."),
     "prove": ("proofs:prove", "Look at versions", "Make a version again from its records, and compare."),
     "evidence": ("proofs:evidence", "Look at versions", "Write what a version shows for itself."),
     "certify": ("versions:certify", "Look at versions", "Run a version's parity certificate again."),

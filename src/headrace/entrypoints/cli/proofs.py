@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+from rich.markup import escape
 
 from headrace.entrypoints.cli.runs import watched
 from headrace.entrypoints.cli.verb import Call, err, out, table, verb
 from headrace.kernel.folders import need_empty
 from headrace.kernel.records import Proof, Retraining
+from headrace.training.project import FILE
 
 LEVELS = {
     "L0": "the fitted object is the same",
@@ -84,3 +87,33 @@ def evidence(call: Call, reference: str, folder: Path | None) -> None:
     call.answer(
         {"folder": str(folder), "files": list(found)}, lambda: out.print(f"{len(found)} files are in {folder}.")
     )
+
+
+@click.command()
+@click.argument("reference", metavar="MODEL[@N]")
+@click.option(
+    "--project",
+    type=click.Path(path_type=Path),
+    help="Take the tests and functions in this folder.  [default: . where it has a headrace.toml, else as in training]",
+)
+@verb
+def test(call: Call, reference: str, project: Path | None) -> int:
+    """Run the tests that a project declares of its model: [[model.NAME.test]] in headrace.toml.
+
+    Invariance, direction, quality on slices, learning a few rows by heart, and functions of the project's own. The
+    results are kept with the version, and count for its ML Test Score. Exit code 1 where one fails.
+    """
+    here = Path() if Path(FILE).exists() else None
+
+    def saying(result: Any) -> None:
+        mark = "passed" if result.passed else "[red]FAILED[/]"
+        err.print(
+            f"{mark}  {escape(result.name)}: {escape(result.found)}, asked: {escape(result.asked)}", soft_wrap=True
+        )
+
+    tests = call.workspace.test(reference, project=project or here, saying=saying)
+    passed = sum(result.passed for result in tests.results)
+    call.answer(
+        tests, lambda: out.print(f"{tests.model}@{tests.number}: {passed} of {len(tests.results)} tests passed")
+    )
+    return 0 if tests.passed else 1

@@ -43,3 +43,10 @@ class ByGroup:
 def train(frame: pl.DataFrame, smoothing: float) -> ByGroup:
     """Fit on the training rows."""
     return ByGroup(frame, smoothing)
+
+
+def shares_add_up(predict, frame: pl.DataFrame) -> None:
+    """A test of a version: `predict` gives its answers to rows that it has not seen."""
+    answers = predict(frame.drop("churned"))
+    total = answers["probability.false"] + answers["probability.true"]
+    assert ((total - 1).abs() < 1e-9).all(), f"shares add up to {total.min()} at the least"
