@@ -35,6 +35,8 @@ from headrace.kernel.records import Certificate, Version
 from headrace.kernel.routes import CHECKING, Key, RouteDocument
 from headrace.registry.versions import Versions
 from headrace.runtimes.bundle import verify_bundle
+from headrace.training.applying import Change
+from headrace.training.code import DEPLOYED
 from headrace.training.targets import TargetSection
 
 
@@ -93,6 +95,20 @@ class Deployer:
         it, made = self._rendered(asked, self._image(asked))
         _write_files(Path(it.folder), made.files, {})
         return plan
+
+    def drift(self, model: str) -> list[Change]:
+        """The files of what stands on targets that are otherwise than they were written, where they can be reached."""
+        found = []
+        for deployment in self._rooms.deployments.current(model):
+            standing = self._rooms.deployments.standing(model, deployment.target)
+            folder = Path(deployment.folder)
+            for name, text in (standing[1].files if standing and folder.is_dir() else {}).items():
+                now = "" if not (folder / name).is_file() else (folder / name).read_text(errors="replace")
+                if now != text:
+                    said = "altered" if now else "gone"
+                    what = f"{deployment.target}: {folder / name}"
+                    found.append(Change(model=model, what=what, before=deployment.reference, after=said))
+        return found
 
     def deploy(self, asked: Asked, saying: Saying, identity: str = "") -> Deployment:
         """Put a version on a target.
@@ -271,6 +287,8 @@ def _run_all(
 
 def _write_files(folder: Path, files: dict[str, str], before: dict[str, str]) -> None:
     """Write files, the last of them last, and remove those that stood there before and are no longer needed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / DEPLOYED).touch()
     for name, text in files.items():
         path = folder / name
         if not path.exists() or path.read_text() != text:

@@ -13,6 +13,8 @@ from headrace.kernel.identifiers import new_id
 
 KINDS = {".py", ".toml", ".txt", ".md", ".cfg", ".ini", ".sql", ".yaml", ".yml"}
 SKIPPED = {"__pycache__", "node_modules", "build", "dist"}
+DEPLOYED = ".deployed"
+"""Marks a folder that deployments are written to."""
 LARGEST, MOST = 1_000_000, 2_000
 
 
@@ -24,7 +26,7 @@ def keep_code(root: Path, store: Path) -> str:
         StorageUnavailable: they cannot be written.
     """
     files = {path.relative_to(root).as_posix(): path.read_bytes() for path in _source(root)}
-    digest = digest_value({name: digest_bytes(content) for name, content in files.items()})
+    digest = _digest(files)
     target = store / digest
     if target.exists():
         os.utime(target)  # it counts as new for who frees old ones
@@ -44,6 +46,19 @@ def keep_code(root: Path, store: Path) -> str:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return digest
+
+
+def code_digest(root: Path) -> str:
+    """The digest that the source files under `root` are kept under.
+
+    Raises:
+        InvalidProject: the folder holds too many source files to be a project.
+    """
+    return _digest({path.relative_to(root).as_posix(): path.read_bytes() for path in _source(root)})
+
+
+def _digest(files: dict[str, bytes]) -> str:
+    return digest_value({name: digest_bytes(content) for name, content in files.items()})
 
 
 def verify_code(folder: Path, digest: str) -> Path:
@@ -66,10 +81,15 @@ def source_digests(root: Path) -> dict[str, str]:
     return {path.relative_to(root).as_posix(): digest_bytes(path.read_bytes()) for path in _source(root)}
 
 
+def _holds_source(folder: Path) -> bool:
+    """Whether a folder may be source: not what is built or hidden, and not what a deployment wrote."""
+    return folder.name not in SKIPPED and not folder.name.startswith(".") and not (folder / DEPLOYED).exists()
+
+
 def _source(root: Path) -> list[Path]:
     found: list[Path] = []
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name not in SKIPPED and not name.startswith("."))
+        folders[:] = sorted(name for name in folders if _holds_source(Path(folder, name)))
         paths = [Path(folder, name) for name in sorted(names) if Path(name).suffix in KINDS]
         found += [path for path in paths if path.is_file() and path.stat().st_size <= LARGEST]
         if len(found) > MOST:

@@ -71,3 +71,24 @@ def _seconds(run: Run) -> str:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
+
+
+def as_markdown(first: str, second: str, rows: list[Difference]) -> str:
+    """A comparison as Markdown, for a review: what differs first, what is the same folded away."""
+    other, same = ([row for row in rows if row.same is kept] for kept in (False, True))
+    lines = [f"### {_cell(second)} beside {_cell(first)}", "", *_table(first, second, other)]
+    if same:
+        lines += ["", f"<details><summary>{len(same)} lines are the same</summary>", "", *_table(first, second, same)]
+        lines += ["", "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+def _table(first: str, second: str, rows: list[Difference]) -> list[str]:
+    head = ["| | " + " | ".join(map(_cell, (first, second, ""))) + " |", "| --- | --- | --- | --- |"]
+    return head + ["| " + " | ".join(map(_cell, (row.what, row.first, row.second, row.note))) + " |" for row in rows]
+
+
+def _cell(text: str) -> str:
+    """A text in a cell: it can neither end the row nor be read as HTML, a link or an image."""
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\{char}" if char in "\\|`*_[]!#~@" else char for char in plain)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from headrace.audit.signing import Signer
@@ -68,7 +69,7 @@ def snapshot(rooms: Rooms, run: str, asked: Asked) -> dict[str, Any]:
     folder = _folder(rooms, run)
     request = LoadRequest(dataset, asked.policy.others, settings.target)
     loaded = _call(rooms, folder, "load", request, asked)
-    frame = pl.read_ipc(folder / "table.arrow")
+    frame = _sampled(pl.read_ipc(folder / "table.arrow"), asked)
     schema = msgspec.json.decode((folder / "schema.json").read_bytes(), type=Schema)
     _check_hidden(schema, asked.policy.model, settings.capture)
     origin = tuple(loaded["origin"])
@@ -83,6 +84,13 @@ def snapshot(rooms: Rooms, run: str, asked: Asked) -> dict[str, Any]:
     if asked.only_if_changed and _trained_on(rooms, asked.policy.model) == taken.digest:
         return {"snapshot": taken.digest, "unchanged": True, "note": f"{note}; unchanged, so nothing is trained"}
     return {"snapshot": taken.digest, "note": note}
+
+
+def _sampled(frame: pl.DataFrame, asked: Asked) -> pl.DataFrame:
+    """The rows that a run goes through the pipeline with: all, or some in their order, the same each time."""
+    if not asked.sample or frame.height <= asked.sample:
+        return frame
+    return frame[np.sort(np.random.default_rng(asked.policy.settings.seed).permutation(frame.height)[: asked.sample])]
 
 
 def _trained_on(rooms: Rooms, model: str) -> str:

@@ -18,7 +18,8 @@ from headrace.training.project import Policy
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as it is asked for; its id makes asking twice the same as asking once."""
+    """A run as it is asked for; its id makes asking twice the same as asking once. `sample` is the number of rows that
+    go through the pipeline, 0 for all."""
 
     policy: Policy
     kind: str = "train"
@@ -32,6 +33,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     sweep: dict[str, list[Any]] = {}
     live: str | None = None
     only_if_changed: bool = False
+    sample: int = 0
 
 
 class Runs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from headrace.kernel.records import Version
 from headrace.registry.routing import advance_generation, publish, served
 from headrace.registry.versions import ensure_model
 from headrace.training import durable
-from headrace.training.code import commit_of, keep_code
+from headrace.training.applying import Change, Kept, changes
+from headrace.training.code import commit_of, keep_code, source_digests
 from headrace.training.policies import kept_policy
-from headrace.training.project import Policy, read_project
+from headrace.training.project import Policy, Project, read_project
 from headrace.training.runs import Asked, Runs
 
 MOST_TRIALS = 200
@@ -47,6 +49,7 @@ class Starter:
         sweep: dict[str, list[Any]],
         who: str,
         reason: str,
+        sample: int = 0,
     ) -> str:
         """Start a run of a project as it is now; its policy becomes the model's. Gives the run's id.
 
@@ -74,9 +77,35 @@ class Starter:
             root=str(project.root),
             commit=commit_of(project.root),
             project=project.name,
+            sample=sample,
         )
         self._keep_policy(policy, code, str(project.root), who)
         return self._enter(asked, new_id())
+
+    def kept(self) -> dict[str, Kept]:
+        """What the workspace keeps of each model's project."""
+        at = tables.models.c
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(at.name, at.policy, at.code, at.root)).all()
+        return {row.name: Kept(row.policy, row.code, row.root) for row in rows}
+
+    def changes(self, project: Project, models: Mapping[str, Kept] | None = None) -> list[Change]:
+        """Where a project is otherwise than what the workspace keeps, of all models or of some."""
+        return changes(project, self.kept() if models is None else models, self._files)
+
+    def _files(self, code: str) -> dict[str, str]:
+        return source_digests(self._places.objects.need(self._places.code / code)) if code else {}
+
+    def apply(self, project: Project, who: str) -> list[Change]:
+        """Bring a project's policies and code into the workspace, without a run; gives what was changed by it."""
+        found = self.changes(project)
+        code = keep_code(project.root, self._places.code)
+        self._places.objects.share(self._places.code / code)
+        kept = self.kept()
+        for model in project.models:
+            if model not in kept or kept[model].code != code or any(change.model == model for change in found):
+                self._keep_policy(project.policy(model), code, str(project.root), who)
+        return found
 
     def again(self, model: str, reason: str, who: str, run: str, only_if_changed: bool = False) -> str:
         """Start a run of a model by its kept policy and code, on the data as it is now; `only_if_changed` ends it where
@@ -165,6 +194,8 @@ class Starter:
             before = change.connection.execute(sa.select(tables.models).where(here)).one()
             if canonical(before.policy) != canonical(document):
                 change.entry(who, "policy", policy.model, policy=document)
+            elif before.code != code:
+                change.entry(who, "code", policy.model, code=code)
             moved = served(before.policy) != served(document)
             if moved:
                 advance_generation(change.connection)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from headrace.kernel.ports import Scorer
-from headrace.kernel.records import Version
+from headrace.kernel.records import Certificate, GateResult, Version
 from headrace.kernel.schema import Schema, describe_type
 from headrace.registry.environment import Environment
 from headrace.registry.measuring import bundle_size, row_seconds
@@ -40,6 +40,8 @@ def compare_versions(first: Side, second: Side, data: str = "") -> list[Differen
         line("snapshot", *(side.version.lineage.snapshot[:16] for side in sides), note=data),
         line("commit", *(side.version.lineage.commit[:12] for side in sides)),
         line("served as", *(side.version.runtime for side in sides)),
+        line("gate", *(_passed(side.version.gate) for side in sides)),
+        line("certificate", *(_passed(side.version.certificate) for side in sides)),
         *_code(first.folder / "code", second.folder / "code"),
         *_schema(first.version.schema, second.version.schema),
         *_environment(*(_read_environment(side.folder) for side in sides)),
@@ -51,6 +53,10 @@ def compare_versions(first: Side, second: Side, data: str = "") -> list[Differen
     rows.append(line("size", *(f"{bundle_size(side.folder) / (1 << 20):.2f} MB" for side in sides)))
     rows.append(line("one row", *(f"{1e6 * row_seconds(side.version, side.scorer):,.0f} µs" for side in sides)))
     return rows
+
+
+def _passed(evidence: GateResult | Certificate | None) -> str:
+    return "none" if evidence is None else "passed" if evidence.passed else "NOT passed"
 
 
 def _code(before: Path, after: Path) -> list[Difference]:

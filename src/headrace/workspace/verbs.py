@@ -22,7 +22,7 @@ from headrace.data.validation import conform, refuse_infinite
 from headrace.kernel.callers import ScoringCounts
 from headrace.kernel.clock import parse_duration, utc_now
 from headrace.kernel.database import open_database
-from headrace.kernel.errors import rebuilt
+from headrace.kernel.errors import HeadraceError, NotFound, rebuilt
 from headrace.kernel.folders import need_empty
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places
@@ -57,11 +57,13 @@ from headrace.retraining.showing import evidence
 from headrace.retraining.status import loop_progress, loop_status
 from headrace.serving.decoding import RowDecoder
 from headrace.serving.traffic import scoring_counts
+from headrace.training.applying import Change
 from headrace.training.assessing import assess
 from headrace.training.collecting import OLD
 from headrace.training.comparison import Difference, compare_runs
 from headrace.training.importing import Given, is_address, register_file
 from headrace.training.policies import kept_policy
+from headrace.training.project import FILE, read_project
 from headrace.training.prove import recorded
 from headrace.training.registering import register_fitted
 from headrace.training.version_diff import Side, compare_versions
@@ -72,6 +74,7 @@ POLL_SECONDS = 0.1
 MOST_STARTS = 3
 
 
+LIVE = "live"
 KEPT = "400d"
 """How long the predictions of a model without a project are kept."""
 
@@ -87,10 +90,15 @@ class Workspace(Deploying):
         sweep: dict[str, list[Any]] | None = None,
         progress: Progress | None = None,
         reason: str = "asked for",
+        sample: int = 0,
         **params: Any,
     ) -> Version:
-        """Run a project's pipeline durably and wait for the version; a worker is started where none lives."""
-        run = self.start_run(model, project=project, sweep=sweep, reason=reason, **params)
+        """Run a project's pipeline durably and wait for the version; a worker is started where none lives.
+
+        Args:
+            sample: only so many rows, drawn by the model's seed, to see that the pipeline works; 0 for all.
+        """
+        run = self.start_run(model, project=project, sweep=sweep, reason=reason, sample=sample, **params)
         return self.wait(run, progress)
 
     def start_run(
@@ -100,10 +108,20 @@ class Workspace(Deploying):
         project: str | Path = ".",
         sweep: dict[str, list[Any]] | None = None,
         reason: str = "asked for",
+        sample: int = 0,
         **params: Any,
     ) -> str:
         """Start a run and give its id; the workers do the rest."""
-        return self.starter.from_project(Path(project), model, params, sweep or {}, settings.who(), reason)
+        return self.starter.from_project(Path(project), model, params, sweep or {}, settings.who(), reason, sample)
+
+    def plan(self, project: str | Path = ".") -> list[Change]:
+        """What `apply` would change: where a project is otherwise than what the workspace keeps of it."""
+        return self.starter.changes(read_project(Path(project)))
+
+    def apply(self, project: str | Path = ".") -> list[Change]:
+        """Bring a project's policies and code into the workspace, without a run: schedules, alarms, rollouts,
+        deployments and the next retraining go by them. Gives what was changed."""
+        return self.starter.apply(read_project(Path(project)), settings.who())
 
     def again(self, model: str, reason: str = "asked for") -> str:
         """Start a run of a model by its kept policy and code, on the data as it is now; gives its id."""
@@ -244,12 +262,26 @@ class Workspace(Deploying):
             **loop_status(self.loop_rooms(), model),
             "consumers": [msgspec.to_builtins(one) for one in self.consumers() if one.model == model],
             "scoring": msgspec.to_builtins(self.scoring()),
+            "drift": msgspec.to_builtins(self.drift(model)),
             "untold": [
                 {"kind": one.kind, "subject": one.subject, "error": one.error, "given_up": one.given_up is not None}
                 for one in self.notices(model)
                 if one.error
             ],
         }
+
+    def drift(self, model: str) -> list[Change]:
+        """Where what stands elsewhere is otherwise than the workspace says: a model's project, where its folder can be
+        reached, and the files of what was deployed."""
+        kept = self.starter.kept().get(model)
+        root = Path(kept.root) if kept is not None and kept.root else None
+        found: list[Change] = []
+        if kept is not None and root is not None and (root / FILE).exists():
+            try:
+                found = self.starter.changes(read_project(root), {model: kept})
+            except HeadraceError as error:
+                found = [Change(model=model, what=FILE, before="", after=error.text)]
+        return [one for one in found if one.model == model] + self.deployer.drift(model)
 
     def progress(self, model: str) -> dict[str, Any]:
         """How far the loop is, cheaply: the end of the last closed window, runs and rollout under way."""
@@ -370,7 +402,7 @@ class Workspace(Deploying):
         return search_versions(self.database, words, model, where, limit)
 
     def diff(self, first: str, second: str) -> list[Difference]:
-        """Two versions (``m@2``), or two runs by their ids, side by side."""
+        """Two versions (``m@2``, ``m@live``), or two runs by their ids, side by side."""
         if "@" not in first or "@" not in second:
             return compare_runs(self._run_of(first), self._run_of(second))
         sides = [self._side(name) for name in (first, second)]
@@ -380,8 +412,18 @@ class Workspace(Deploying):
         return compare_versions(sides[0], sides[1], note)
 
     def _side(self, name: str) -> Side:
-        version = self.version(name)
+        version = self._named(name)
         return Side(version, self.version_store.folder(version), self.version_store.open(version))
+
+    def _named(self, name: str) -> Version:
+        """A version by its number, or the live one: ``m@live``."""
+        model, _, alias = name.partition("@")
+        if alias != LIVE:
+            return self.version(name)
+        live = next((version for version in self.versions(model) if LIVE in version.aliases), None)
+        if live is None:
+            raise NotFound(f"No version of {model} is live.", todo=f"Promote one: headrace promote {model}@N.")
+        return live
 
     def _run_of(self, name: str) -> Run:
         return self.run_store.get(self.version(name).lineage.run if "@" in name else name)

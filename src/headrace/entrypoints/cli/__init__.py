@@ -13,6 +13,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo:demo", "Start here", "Run the whole loop on real flights, with a console to look at."),
     "init": ("project:init", "Start here", "Write a project that runs."),
     "doctor": ("doctor:doctor", "Start here", "Say what is installed, what is reachable, and what to do."),
+    "plan": ("project:plan", "Make versions", "What 'headrace apply' would change."),
+    "apply": ("project:apply", "Make versions", "Bring headrace.toml into the workspace, without a run."),
     "run": ("runs:run", "Make versions", "Run a project's pipeline: snapshot, train, evaluate, register."),
     "register": ("versions:register", "Make versions", "Make a version of a fitted model in a file."),
     "runs": ("runs:runs", "Make versions", "List runs with their parameters and metrics."),

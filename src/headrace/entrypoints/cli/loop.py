@@ -53,6 +53,9 @@ def _show_status(it: dict) -> None:
         out.print(f"  rollout to @{rollout['candidate']}: {rollout['status']}, {rollout['share']:g} %; {last['why']}")
     for one in it["deployed"]:
         out.print(f"  {one['model']}@{one['version']} on {one['target']}: {one['text']}", markup=False)
+    for one in it["drift"]:
+        said = f"{one['before'] or 'not set'} -> {one['after'] or 'not set'}"
+        out.print(f"  drift: {one['what']}: {said} (headrace plan)", markup=False, soft_wrap=True)
     for consumer in it["consumers"]:
         out.print(f"  {consumer_line(consumer)}", markup=False)
     for notice in it["untold"][:3]:

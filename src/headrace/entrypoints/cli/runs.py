@@ -11,6 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from headrace.entrypoints.cli.verb import Call, err, metric_text, out, table, verb
 from headrace.kernel.errors import InvalidInput
 from headrace.kernel.records import Run
+from headrace.training.comparison import as_markdown
 
 WHY = {
     "snapshot": "keep the data as it is now",
@@ -50,9 +51,16 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
     "--sweep", multiple=True, metavar="NAME=A,B,C", help="Try each value; the best trial becomes the version."
 )
 @click.option("--reason", default="asked for", help="Why, for the record.")
+@click.option("--sample", type=click.IntRange(0), default=0, help="Only so many rows, to see that the pipeline works.")
 @verb
 def run(
-    call: Call, model: str | None, project: str, params: tuple[str, ...], sweep: tuple[str, ...], reason: str
+    call: Call,
+    model: str | None,
+    project: str,
+    params: tuple[str, ...],
+    sweep: tuple[str, ...],
+    reason: str,
+    sample: int,
 ) -> int:
     """Run a project's pipeline durably: snapshot, train, evaluate, register.
 
@@ -61,14 +69,16 @@ def run(
     ws = call.workspace
     asked = {name: _value(value) for name, value in _pairs(params).items()}
     swept = {name: [_value(v) for v in value.split(",") if v] for name, value in _pairs(sweep).items()}
-    run = ws.start_run(model, project=project, sweep=swept, reason=reason, **asked)
+    reason = f"{reason}, on a sample of {sample} rows" if sample else reason
+    run = ws.start_run(model, project=project, sweep=swept, reason=reason, sample=sample, **asked)
     try:
         version = watched(ws.wait, run)
     except KeyboardInterrupt:
         err.print(f"\nRun {run} is kept; it goes on with: headrace worker")
         return 130
     document = {"run": run, "version": version}
-    passed = version.gate is None or version.gate.passed
+    certified = version.certificate is not None and version.certificate.passed
+    passed = certified and (version.gate is None or version.gate.passed)
     call.answer(document, lambda: _show_version(version, run))
     return 0 if passed else 1
 
@@ -132,12 +142,18 @@ def runs(call: Call, model: str | None, limit: int, search: str) -> None:
 @click.command()
 @click.argument("first")
 @click.argument("second")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "markdown"]), default="table", help="Markdown: for a review."
+)
 @verb
-def diff(call: Call, first: str, second: str) -> None:
-    """Two runs (ids) or versions (MODEL@N) side by side: data, code, parameters, metrics by slice."""
+def diff(call: Call, first: str, second: str, form: str) -> None:
+    """Two runs (ids) or versions (MODEL@N, MODEL@live) side by side: data, code, parameters, metrics by slice."""
     found = call.workspace.diff(first, second)
 
     def show() -> None:
+        if form == "markdown":
+            call.write(as_markdown(first, second, found))
+            return
         rows = [(d.what, d.first, d.second, d.note or ("" if d.same else "differs")) for d in found]
         table(f"{first} and {second}", ("what", first, second, ""), rows)
 

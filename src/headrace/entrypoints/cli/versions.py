@@ -32,10 +32,16 @@ def models(call: Call) -> None:
 
 @click.command()
 @click.argument("reference", metavar="MODEL[@N]")
+@click.option("--newest", is_flag=True, help="Only say which version was made last: MODEL@N, for scripts.")
 @verb
-def show(call: Call, reference: str) -> None:
+def show(call: Call, reference: str, newest: bool) -> None:
     """A model's versions, or with @N one version: schema, metrics, gate, certificate, lineage."""
     ws = call.workspace
+    if newest:
+        ws.version(reference)
+        last = max(ws.versions(reference.partition("@")[0]), key=lambda version: version.number)
+        call.answer(last, lambda: click.echo(last.reference))
+        return
     if "@" in reference:
         version = ws.version(reference)
         call.answer(version, lambda: _show(version))
