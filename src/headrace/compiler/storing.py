@@ -92,7 +92,7 @@ def stored(fitted: Any) -> bytes:
 def _local_modules() -> list[ModuleType]:
     """The loaded modules that another process would not find: neither installed, nor Python's, nor ours."""
     installed = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
-    installed |= {Path(__file__).parents[1]}
+    installed |= {Path(__file__).parents[1], Path(cloudpickle.__file__).parents[1]}  # in an image they lie elsewhere
     taken = cloudpickle.list_registry_pickle_by_value()
     return [m for name, m in list(sys.modules.items()) if name not in taken and _outside(m, installed)]
 

@@ -106,10 +106,13 @@ def _copy_ours(site: Path) -> None:
             shutil.copytree(source, target, ignore=_left_out)
         else:
             shutil.copyfile(source, target)
-    _write(
-        site / f"headrace-{VERSION}.dist-info" / "METADATA",
-        f"Metadata-Version: 2.1\nName: headrace\nVersion: {VERSION}\n".encode(),
-    )
+    write_metadata(site)
+
+
+def write_metadata(site: Path) -> None:
+    """Let the files of this package be found as what is installed."""
+    text = f"Metadata-Version: 2.1\nName: headrace\nVersion: {VERSION}\n"
+    _write(site / f"headrace-{VERSION}.dist-info" / "METADATA", text.encode())
 
 
 def _left_out(folder: str, names: list[str]) -> list[str]:

@@ -52,13 +52,7 @@ def fetched(pins: Sequence[str], python: str, platform: str, folder: Path) -> li
         MissingExtra: pip is not installed here.
         Unavailable: pip could not get them.
     """
-    if platform not in MACHINES:
-        raise InvalidInput(
-            f"{platform!r} is no platform of images.",
-            field="platform",
-            expected=" or ".join(MACHINES),
-            todo="Name one of these.",
-        )
+    _need_platform(platform)
     folder.mkdir(parents=True, exist_ok=True)
     own = {normal(pin.partition("==")[0]) for pin in pins}
     locked = folder / "locked.txt"
@@ -68,6 +62,24 @@ def fetched(pins: Sequence[str], python: str, platform: str, folder: Path) -> li
     if pins:
         _download([*pins], python, platform, folder)
     return [_wheel(path) for path in sorted(folder.glob("*.whl"))]
+
+
+def fetched_exactly(pins: Sequence[str], python: str, platform: str, folder: Path) -> list[Wheel]:
+    """The wheels of these packages and no others, in `folder`; what is raised is as of `fetched`."""
+    _need_platform(platform)
+    folder.mkdir(parents=True, exist_ok=True)
+    _download([*pins], python, platform, folder)
+    return [_wheel(path) for path in sorted(folder.glob("*.whl"))]
+
+
+def _need_platform(platform: str) -> None:
+    if platform not in MACHINES:
+        raise InvalidInput(
+            f"{platform!r} is no platform of images.",
+            field="platform",
+            expected=" or ".join(MACHINES),
+            todo="Name one of these.",
+        )
 
 
 def _locked(lock: str, python: str, platform: str, without: set[str]) -> Iterator[str]:

@@ -8,9 +8,11 @@ import re
 import sys
 from collections.abc import Iterable
 from importlib import metadata
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
+from packaging.requirements import Requirement
 
 from headrace.kernel.digests import digest_bytes
 
@@ -50,7 +52,7 @@ def record_environment(threads: dict[str, str], needed: Iterable[str] = ()) -> E
         cpu=_cpu(),
         cores=os.cpu_count() or 1,
         threads=threads,
-        packages=dict(sorted(_packages())),
+        packages=_packages(),
         needed=tuple(sorted(needed)),
     )
 
@@ -68,27 +70,33 @@ def loaded_distributions() -> list[str]:
 
 
 def with_required(names: Iterable[str]) -> set[str]:
-    """Those of the distributions that are installed here, with all that they require."""
-    wanted = list(names)
-    found: set[str] = set()
+    """Those of the distributions that are installed here, with all that they require: extras too, where one asks for
+    another with them (``sqlalchemy[asyncio]``)."""
+    wanted = [(normal(name), "") for name in names]
+    seen: set[tuple[str, str]] = set()
     while wanted:
-        name = normal(wanted.pop())
+        name, extra = wanted.pop()
+        if (name, extra) in seen:
+            continue
         try:
             required = metadata.requires(name) or []
         except metadata.PackageNotFoundError:
             continue
-        if name not in found:
-            found.add(name)
-            wanted += [re.split(r"[\s\[;(<>=!~]", one, maxsplit=1)[0] for one in required if "extra ==" not in one]
-    return found
+        seen.add((name, extra))
+        for one in map(Requirement, required):
+            if one.marker is None or one.marker.evaluate({"extra": extra}):
+                wanted += [(normal(one.name), each) for each in ("", *one.extras)]
+    return {name for name, _ in seen}
 
 
-def _packages() -> list[tuple[str, Package]]:
-    found: list[tuple[str, Package]] = []
+def _packages() -> dict[str, Package]:
+    """What is installed, by name in their order; of two of one name that which is imported, the first."""
+    found: dict[str, Package] = {}
     for distribution in metadata.distributions():
-        content = distribution.read_text("RECORD") or ""
-        found.append((normal(distribution.metadata["Name"]), Package(distribution.version, _content(content))))
-    return found
+        name = normal(distribution.metadata["Name"])
+        if name not in found:
+            found[name] = Package(distribution.version, _content(distribution.read_text("RECORD") or ""))
+    return dict(sorted(found.items(), key=itemgetter(0)))
 
 
 def _content(record: str) -> str:

@@ -38,9 +38,11 @@ def call_step(folder: Path, step: str, request: Any, place: Place) -> dict[str, 
         (folder / leftover).unlink(missing_ok=True)
     (folder / f"{step}.json").write_bytes(msgspec.json.encode(request, enc_hook=str))
     threads = str(place.threads)
+    around = dict(os.environ)
+    ours = around.get("PYTHONPATH", "") if place.python == sys.executable else ""
     environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join((str(place.code), *place.path)),
+        **around,
+        "PYTHONPATH": os.pathsep.join((str(place.code), *place.path, *([ours] if ours else []))),
         "OMP_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -10,6 +10,8 @@ from headrace.kernel.clock import parse_duration
 from headrace.kernel.errors import InvalidInput, NotFound
 from headrace.training.targets import KINDS, TargetSection
 
+PLATFORMS = ("compose", "helm")
+
 
 def chosen(name: str, known: Mapping[str, TargetSection], options: Mapping[str, str]) -> TargetSection:
     """The target of a project, or else the kind of this name, with `options` in place of what it says.
@@ -18,6 +20,12 @@ def chosen(name: str, known: Mapping[str, TargetSection], options: Mapping[str, 
         NotFound: neither is there.
         InvalidInput: an option is unknown, or of the wrong kind.
     """
+    if name in PLATFORMS and name not in known:
+        raise NotFound(
+            f"{name} runs the whole of Headrace, and a version comes to it by being promoted there.",
+            expected=", ".join([*known, *KINDS]),
+            todo=f"Write it with 'headrace platform DIR --as {name}'.",
+        )
     if name not in known and name not in KINDS:
         raise NotFound(
             f"There is no target {name!r}.",

@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "package": ("package:package", "Serve", "Build a container image of a version."),
     "deploy": ("deploy:deploy", "Serve", "Put a version on a target: a machine, Kubernetes, a cloud."),
     "deployments": ("deploy:deployments", "Serve", "What was put on which target, and what came of it."),
+    "platform": ("platform:platform", "Serve", "Write what runs all of Headrace: a compose file or a Helm chart."),
     "up": ("processes:up", "Serve", "Start everything on this machine."),
     "serve": ("serve:serve", "Serve", "Start a scoring server."),
     "keys": ("keys:keys", "Serve", "Make, list and revoke the keys of those who call."),

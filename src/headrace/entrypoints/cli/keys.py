@@ -10,6 +10,7 @@ import msgspec
 from headrace.entrypoints.cli.verb import Call, err, out, table, verb
 from headrace.kernel.callers import KeyRecord
 from headrace.kernel.errors import InvalidInput
+from headrace.kernel.objects import write_whole
 
 
 @click.group()
@@ -35,14 +36,25 @@ def keys() -> None:
 )
 @click.option("--p99", metavar="DURATION", help="Its latency objective, such as 20ms.")
 @click.option("--quota", help="Requests a second that each scoring process answers, such as 100.")
+@click.option("--to", type=click.Path(path_type=Path), help="Write it to a file; where that is there, do nothing.")
 @verb
-def create(call: Call, consumer: str, scope: str, p99: str | None, quota: str | None) -> None:
+def create(call: Call, consumer: str, scope: str, p99: str | None, quota: str | None, to: Path | None) -> None:
     """Make a key. It is shown this once; the workspace keeps only its hash.
 
     A scope of deploy includes train, one of admin includes all. Scoring servers know the key within a second.
     """
+    if to is not None and to.exists():
+        call.answer({"file": str(to)}, lambda: err.print(f"{to} is there already.", markup=False))
+        return
     scopes = [one.strip() for one in scope.split(",") if one.strip()]
     record, text = call.workspace.create_key(consumer, scopes, p99=p99, quota=_quota(quota))
+
+    if to is not None:
+        write_whole(to, text.encode())
+        call.answer(
+            {**msgspec.to_builtins(record), "file": str(to)}, lambda: err.print(f"written to {to}", markup=False)
+        )
+        return
 
     def show() -> None:
         err.print(

@@ -9,11 +9,11 @@ import sys
 from headrace import settings
 
 
-def main(host: str = "127.0.0.1", port: str = "") -> int:
-    """0 where the server is ready, 1 where it is not."""
+def main(host: str = "127.0.0.1", port: str = "", path: str = "/ready") -> int:
+    """0 where the server is ready, or lives where `path` asks for that; 1 where it is not."""
     connection = http.client.HTTPConnection(host, int(port or settings.container_port()), timeout=3)
     try:
-        connection.request("GET", "/ready")
+        connection.request("GET", path)
         return int(connection.getresponse().status != 200)
     except (OSError, http.client.HTTPException):
         return 1
