@@ -92,6 +92,8 @@ lock:
 		requirements/clients.in -o requirements/clients.txt
 	@uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --no-strip-extras \
 		requirements/scoring.in -c requirements/demo.txt -o src/headrace/delivery/scoring.txt
+	@uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --no-strip-extras \
+		requirements/following.in -c requirements/demo.txt -o src/headrace/delivery/following.txt
 
 clean:
 	rm -rf $(VENV) .headrace demo-report.html

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.clients import absent
 
-BASE = "localhost/headrace-test-base:bookworm"
+BASE = "localhost/headrace-test-base:bookworm-tls"
 LIMITS = "--ulimit nproc=32768:32768 --ulimit nofile=20000:20000"
 BUILD = f"--isolation chroot {LIMITS}"
 RUN = f"--runtime runc --network host --no-healthcheck {LIMITS}"
@@ -45,7 +45,7 @@ def _make() -> None:
         command = [
             shutil.which("debootstrap") or "/usr/sbin/debootstrap",
             "--variant=minbase",
-            "--include=python3",
+            "--include=python3,ca-certificates",
             "bookworm",
             str(root),
         ]
@@ -81,11 +81,14 @@ def derived(image: str, change: str) -> str:
 
 
 @contextmanager
-def running(image: str, *words: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+def running(
+    image: str, *words: str, env: dict[str, str] | None = None, mounts: tuple[str, ...] = ()
+) -> Iterator[subprocess.Popen[str]]:
     """A container in the foreground, read-only, at the ports of this machine, until the end of the block."""
     name = f"headrace-test-{uuid.uuid4().hex[:12]}"
     command = ["podman", "run", "--rm", "--name", name, "--read-only", *shlex.split(RUN)]
     command += [word for key, value in (env or {}).items() for word in ("--env", f"{key}={value}")]
+    command += mounts
     process = subprocess.Popen([*command, image, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process

@@ -57,6 +57,9 @@ BUNDLE = Setting("HEADRACE_BUNDLE", "", "The folder of the one bundle that a sco
 DIGEST = Setting("HEADRACE_DIGEST", "", "The digest that this bundle must have.")
 PLATFORM_PORT = Setting("PORT", "", "Set by Cloud Run and others like it: the port, where one bundle is served.")
 SAGEMAKER_PORT = Setting("SAGEMAKER_BIND_TO_PORT", "", "Set by SageMaker: the port, where one bundle is served.")
+SAGEMAKER_PAYLOAD = Setting(
+    "SAGEMAKER_MAX_PAYLOAD_IN_MB", "", "Set by SageMaker's batch transform: how large a body it sends."
+)
 BUILD_OPTIONS = Setting("HEADRACE_BUILD_OPTIONS", "", "More words for whatever builds images.")
 PUSH_OPTIONS = Setting("HEADRACE_PUSH_OPTIONS", "", "More words for whatever sends images to their registry.")
 ENDPOINT_KEY = Setting("HEADRACE_ENDPOINT_KEY", "", "The key that an endpoint is asked with once it was deployed.")
@@ -94,6 +97,7 @@ SETTINGS = (
     DIGEST,
     PLATFORM_PORT,
     SAGEMAKER_PORT,
+    SAGEMAKER_PAYLOAD,
     BUILD_OPTIONS,
     PUSH_OPTIONS,
     ENDPOINT_KEY,
@@ -103,6 +107,10 @@ SETTINGS = (
     VERTEX_HEALTH,
     VERTEX_PREDICT,
 )
+
+
+STORAGE = ("s3", "gs", "az")
+"""The schemes of object storage."""
 
 
 def read(setting: Setting) -> str:
@@ -140,11 +148,14 @@ def who() -> str:
         return f"uid {os.getuid()}"
 
 
-def workspace_places(url: str | Path | None) -> Places:
+def workspace_places(url: str | Path | None, storage_alone: bool = False) -> Places:
     """The places of a workspace: of what was named, else of the setting.
 
+    Args:
+        storage_alone: its object storage is enough, as for scoring: ``s3://BUCKET/PREFIX``.
+
     Raises:
-        InvalidInput: it is an address that names no place for files, or of an unknown kind.
+        InvalidInput: it is an address that names no place for files, or of an unknown kind, or without a database.
     """
     named = str(url) if url else read(WORKSPACE)
     keys = Path(read(KEYS)).absolute() if read(KEYS) else None
@@ -153,6 +164,8 @@ def workspace_places(url: str | Path | None) -> Places:
     at = urlsplit(named)
     options = dict(parse_qsl(at.query))
     objects = options.pop("objects", "")
+    if at.scheme in STORAGE:
+        return _storage_places(named, keys, storage_alone)
     if at.scheme not in ("postgresql", "postgres") or not objects or not _numbered(at):
         raise InvalidInput(
             f"The workspace {_shown(named)} cannot be opened.",
@@ -163,9 +176,24 @@ def workspace_places(url: str | Path | None) -> Places:
     metadata = urlunsplit(("postgresql", at.netloc, at.path, urlencode(options), ""))
     if "://" not in objects or objects.startswith("file://"):
         return Places(Path(objects.removeprefix("file://")).absolute(), named, metadata, keys=keys)
+    cache = _cache(f"{at.hostname}:{at.port}{at.path} {objects}")
+    return Places(cache, named, metadata, objects, keys)
+
+
+def _storage_places(named: str, keys: Path | None, enough: bool) -> Places:
+    if not enough:
+        raise InvalidInput(
+            f"{named} is the storage of a workspace, and not its database.",
+            expected="postgresql://USER@HOST/DATABASE?objects=PLACE; the storage alone is enough for 'headrace serve'",
+            todo="Name the database too.",
+        )
+    return Places(_cache(named), named, "", named, keys)
+
+
+def _cache(what: str) -> Path:
+    """Where the files of an object storage are kept here."""
     cache = Path(read(CACHE) or Path.home() / ".cache" / "headrace")
-    name = sha256(f"{at.hostname}:{at.port}{at.path} {objects}".encode()).hexdigest()[:16]
-    return Places(cache.absolute() / name, named, metadata, objects, keys)
+    return cache.absolute() / sha256(what.encode()).hexdigest()[:16]
 
 
 def _numbered(at: SplitResult) -> bool:

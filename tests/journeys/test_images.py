@@ -21,6 +21,7 @@ from sklearn.preprocessing import OrdinalEncoder
 from tests import containers
 from tests.conftest import EXAMPLE_ROWS, call, eventually, headrace_command
 from tests.faults.load import ROW, Clients
+from tests.servers import shared_servers
 
 import headrace
 from headrace.delivery.builders import build_command
@@ -282,3 +283,97 @@ def test_what_builds_it_is_said_where_nothing_does(made, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "docker build --tag late:1" in done.stdout
     assert (tmp_path / "context" / "Containerfile").exists()
+
+
+@pytest.fixture(scope="module")
+def following(made):
+    """The image without a version."""
+    _, base, folder = made
+    tag = "headrace-scoring:test"
+    words = ("--follow", str(folder / "following"), "--tag", tag, "--builder", "buildah", "--base", base, "--json")
+    done = headrace_command("package", *words)
+    assert done.returncode == 0, done.stderr[-3000:]
+    packaged = json.loads(done.stdout)["packaged"]
+    assert packaged["version"] == "" and packaged["digest"].startswith("sha256:")
+    return tag
+
+
+def test_an_image_without_a_version_follows_what_is_live_in_object_storage(made, following, tmp_path):
+    """It knows no database; a promotion, a key and its captures go through the storage alone."""
+    example = EXAMPLE_ROWS.to_pandas()
+    port, there = free_port(), {"PORT": "", "HEADRACE_PORT": ""}
+    with pytest.MonkeyPatch.context() as patch, shared_servers(tmp_path) as servers:
+        for name, value in {**servers.environment, "HEADRACE_CACHE": str(tmp_path / "cache")}.items():
+            patch.setenv(name, value)
+        address = servers.fresh()
+        ws = headrace.open(address)
+        try:
+            for depth in (2, 3):
+                model = make_pipeline(
+                    OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+                    HistGradientBoostingClassifier(max_depth=depth),
+                )
+                ws.register("late", model.fit(example, example["minutes"].fillna(0) > 30), example=example)
+            ws.promote("late@1")
+            key = ws.create_key("shop", ["predict"])[1]
+            env = {**servers.environment, "HEADRACE_WORKSPACE": address.partition("objects=")[2]}
+            env = {**env, **there, "HEADRACE_PORT": str(port)}
+            mounts = ("--mount", "type=tmpfs,dst=/var/lib/headrace,chown=true", "--tmpfs", "/tmp")
+            with containers.running(following, env=env, mounts=("--tmpfs", "/tmp")) as process:  # nothing can be kept
+                assert process.wait(60) == 5
+                assert "/var/lib/headrace" in process.stderr.read()
+            with containers.running(following, env=env, mounts=mounts) as process:
+                eventually(lambda: ready(port) or process.poll() is not None)
+                assert process.poll() is None, process.communicate()
+                assert asked(port)[0] == 401
+                assert asked(port, key)[1]["version"] == 1
+                ws.promote("late@2")
+                reply = eventually(lambda: (said := asked(port, key)[1])["version"] == 2 and said)
+                loop = ws.loop()
+                eventually(lambda: loop.turn() or ws.tables.find(f"{reply['id']}.0")[0].height)
+            assert ws.trace(f"{reply['id']}.0")["version"] == 2
+        finally:
+            ws.close()
+
+
+def asked(port, key=""):
+    headers = {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})}
+    request = urllib.request.Request(f"{url_of(port)}/models/late/predict", json.dumps(ROW).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+def test_sagemaker_brings_a_model_of_its_own_and_says_how_large_a_batch_is(made, following):
+    """The bundle lies in /opt/ml/model, where SageMaker unpacks what ModelDataUrl names; its digest is said beside it."""
+    ws, *_ = made
+    version = ws.version("late@1")
+    env = {
+        "HEADRACE_BUNDLE": "/opt/ml/model",
+        "HEADRACE_DIGEST": version.digest,
+        "HEADRACE_UNGUARDED": "1",
+        "SAGEMAKER_BATCH": "true",
+        "SAGEMAKER_MAX_PAYLOAD_IN_MB": "20",
+    }
+    mounts = ("--volume", f"{ws.version_store.folder(version)}:/opt/ml/model:ro", "--tmpfs", "/tmp")
+    for digest, answers in ((version.digest, True), ("0" * 64, False)):
+        port = free_port()
+        more = {**env, "HEADRACE_DIGEST": digest, "SAGEMAKER_BIND_TO_PORT": str(port)}
+        with containers.running(following, "serve", env=more, mounts=mounts) as process:
+            eventually(lambda at=port, one=process: ready(at) or one.poll() is not None)
+            assert (process.poll() is None) == answers
+            if not answers:
+                continue
+            status, said = call("GET", f"{url_of(port)}/execution-parameters")
+            assert (status, said["BatchStrategy"]) == (200, "MULTI_RECORD")
+            body = json.dumps({"dataframe_records": [ROW]}).encode()
+            status, said = call("POST", f"{url_of(port)}/invocations", body + b" " * (18 << 20))
+            assert status == 200 and len(said["predictions"]) == 1
+            try:
+                refused = call("POST", f"{url_of(port)}/invocations", body + b" " * (21 << 20))[0]
+            except urllib.error.URLError:  # it was refused before all of it was sent
+                refused = 413
+            assert refused == 413

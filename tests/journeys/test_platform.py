@@ -171,7 +171,12 @@ def test_the_image_is_built_and_is_the_program(written):
     [
         (),
         ("scoring.monitor.enabled=true", "scoring.monitor.keySecret=prometheus", "keysSecret=keys"),
-        ("scoring.replicas=12", "imagePullSecrets[0].name=pull", "serviceAccount.annotations.role=x"),
+        (
+            "scoring.replicas=12",
+            "scoring.workspace=s3://models/headrace",
+            "imagePullSecrets[0].name=pull",
+            "serviceAccount.annotations.role=x",
+        ),
     ],
 )
 def test_the_chart_is_what_helm_and_kubernetes_take(tmp_path, said):

@@ -6,6 +6,7 @@ The files of the scoring process are copied from this release; rooms that it doe
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,14 +81,20 @@ def write_context(it: Subject, wheels: list[Wheel], pins: list[str], base: str, 
     text = containerfile(it.version.name, number, it.version.digest, base, digest_bytes(signed), VERSION)
     site = folder / "site"
     unpacked(wheels, site)
-    _copy_ours(site)
+    copy_ours(site, OURS)
+    write_metadata(site)
     shutil.copytree(it.bundle, folder / "bundle")
     _write(folder / "notes" / "provenance.dsse.json", signed)
     _write(folder / "notes" / "bom.cdx.json", _document(_bom(it, wheels)))
-    _write(folder / "notes" / "packages.txt", "".join(map(_line, wheels)).encode())
+    _write(folder / "notes" / "packages.txt", "".join(map(line_of, wheels)).encode())
     _write(folder / "needed.txt", "\n".join([f"python=={python_of(it.environment)}", *pins, ""]).encode())
     _write(folder / "Containerfile", text.encode())
-    for path in folder.rglob("*"):  # whoever packages it, it is the same
+    same_for_everybody(folder)
+
+
+def same_for_everybody(folder: Path) -> None:
+    """Give all in a build context the modes that it has whoever writes it."""
+    for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
@@ -98,15 +105,15 @@ def discard_context(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _copy_ours(site: Path) -> None:
-    for name in OURS:
+def copy_ours(site: Path, names: Sequence[str]) -> None:
+    """Copy files and folders of this package to where Python finds them."""
+    for name in names:
         source, target = PACKAGE / name, site / "headrace" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target, ignore=_left_out)
         else:
             shutil.copyfile(source, target)
-    write_metadata(site)
 
 
 def write_metadata(site: Path) -> None:
@@ -128,7 +135,8 @@ def _bom(it: Subject, wheels: list[Wheel]) -> dict[str, Any]:
     return ml_bom(it.version, it.manifest, inside)
 
 
-def _line(wheel: Wheel) -> str:
+def line_of(wheel: Wheel) -> str:
+    """A package as pip takes it, with its hash."""
     return f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.digest}\n"
 
 

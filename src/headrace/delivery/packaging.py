@@ -47,7 +47,8 @@ class Wanted(Record, frozen=True, kw_only=True):
 
 
 class Packaged(Record, frozen=True, kw_only=True):
-    """An image that was built, or its context with the command that builds it. `context_bytes` is the size of what goes
+    """An image that was built, or its context with the command that builds it. `version` is empty where it has none and
+    follows a route document. `context_bytes` is the size of what goes
     in beside the base image; `pushed` is the digest that the image has in its registry, once it was sent there."""
 
     version: str
@@ -72,11 +73,7 @@ def package(it: Subject, wanted: Wanted, folder: Path, signer: Signer, saying: S
         MissingExtra: pip is not installed.
         Unavailable: packages could not be fetched, or the builder failed; a context that was written stays.
     """
-    need_tag(wanted.tag)
-    if wanted.overwrite:
-        discard_context(folder)
-    need_empty(folder)
-    builder = builder_of(wanted.builder) if wanted.build else wanted.builder
+    builder = ready(wanted, folder)
     python = python_of(it.environment)
     base = check_base(wanted.base or USUAL_BASE.format(python=python))
     pins = needed_pins(it.bundle, it.environment) if it.manifest.runtime == "reference" else []
@@ -85,9 +82,32 @@ def package(it: Subject, wanted: Wanted, folder: Path, signer: Signer, saying: S
         wheels = fetched(pins, python, wanted.platform, Path(scratch) / "wheels")
         saying(f"writing {folder}")
         write_context(it, wheels, pins, base, folder, signer)
+    return built(it.version.reference, wanted, builder, folder, saying)
+
+
+def ready(wanted: Wanted, folder: Path) -> str:
+    """See that a build context can be written; gives the builder, empty where none works.
+
+    Raises:
+        Conflict: the folder holds something.
+        InvalidInput, Unavailable: the tag or the builder cannot be.
+    """
+    need_tag(wanted.tag)
+    if wanted.overwrite:
+        discard_context(folder)
+    need_empty(folder)
+    return builder_of(wanted.builder) if wanted.build else wanted.builder
+
+
+def built(what: str, wanted: Wanted, builder: str, folder: Path, saying: Saying) -> Packaged:
+    """Build the image of a context that was written, and send it where that was asked for.
+
+    Raises:
+        Unavailable: the builder failed, or there is none and it should have been sent.
+    """
     command = build_command(builder or "docker", folder, wanted.tag, wanted.platform, wanted.options)
     packaged = Packaged(
-        version=it.version.reference,
+        version=what,
         tag=wanted.tag,
         context=str(folder),
         context_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),

@@ -23,6 +23,8 @@ from headrace.kernel.errors import InvalidInput, MissingExtra, Unavailable
 from headrace.registry.environment import normal
 
 LOCK = Path(__file__).with_name("scoring.txt")
+FOLLOWING = LOCK.with_name("following.txt")
+"""The same for an image that follows a route document."""
 GLIBC = ("2_17", "2_27", "2_28", "2_31", "2_34", "2_35")
 """The releases of the C library for which wheels are taken; Debian 12 and what is newer have later ones."""
 MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
@@ -39,10 +41,11 @@ class Wheel(NamedTuple):
     path: Path
 
 
-def fetched(pins: Sequence[str], python: str, platform: str, folder: Path) -> list[Wheel]:
+def fetched(pins: Sequence[str], python: str, platform: str, folder: Path, lock: Path = LOCK) -> list[Wheel]:
     """The wheels of an image, in `folder`.
 
     Args:
+        lock: what is always in it.
         pins: packages of a version that is not compiled, as ``name==version``.
         python: the release of Python in the image, as ``3.11``.
         platform: ``linux/amd64`` or ``linux/arm64``.
@@ -56,7 +59,7 @@ def fetched(pins: Sequence[str], python: str, platform: str, folder: Path) -> li
     folder.mkdir(parents=True, exist_ok=True)
     own = {normal(pin.partition("==")[0]) for pin in pins}
     locked = folder / "locked.txt"
-    locked.write_text("".join(_locked(LOCK.read_text(), python, platform, own)))
+    locked.write_text("".join(_locked(lock.read_text(), python, platform, own)))
     _download(["--require-hashes", "-r", str(locked)], python, platform, folder)
     locked.unlink()
     if pins:

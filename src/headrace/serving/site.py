@@ -33,6 +33,10 @@ class VertexRoutes(NamedTuple):
     predict: str = ""
 
 
+BATCH_TRANSFORM = {"MaxConcurrentTransforms": 4, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}
+"""What SageMaker's batch transform asks a container for, where its user left it open (CreateTransformJob)."""
+
+
 def site(
     endpoints: Endpoints,
     codecs: Codecs,
@@ -56,6 +60,7 @@ def site(
         *[Path("POST", f"{at}/infer", "predict", inference) for at in (v2, v2n)],
         *[Path("POST", f"{at}:predict", "predict", tf) for at in (v1, v1n)],
         Path("GET", "/health", None, page=probes.health),
+        Path("GET", "/execution-parameters", None, page=lambda _: document(BATCH_TRANSFORM)),
         Path("GET", "/ready", None, page=probes.ready),
         *[
             Path("GET", path, None, page=probes.ping, kind="text/plain")

@@ -17,6 +17,21 @@ from headrace.kernel.records import Certificate, Version
 from headrace.workspace.scoring import Scoring
 
 
+def wanted_image(tag: str, base: str, platform: str, builder: str, build: bool, push: bool, overwrite: bool) -> Wanted:
+    """How an image is to be made, as it is said and as the settings say."""
+    return Wanted(
+        tag=tag,
+        base=base,
+        platform=platform,
+        builder=builder,
+        options=settings.read(settings.BUILD_OPTIONS),
+        push_options=settings.read(settings.PUSH_OPTIONS),
+        build=build,
+        push=push,
+        overwrite=overwrite,
+    )
+
+
 class Delivering(Scoring):
     """Images of versions."""
 
@@ -45,16 +60,8 @@ class Delivering(Scoring):
             saying: is told what is done, line by line.
         """
         version = self.version_store.get(reference)
-        wanted = Wanted(
-            tag=tag or f"{version.name}:{version.number}",
-            base=base,
-            platform=platform,
-            builder=builder,
-            options=settings.read(settings.BUILD_OPTIONS),
-            push_options=settings.read(settings.PUSH_OPTIONS),
-            build=build,
-            push=push,
-            overwrite=overwrite,
+        wanted = wanted_image(
+            tag or f"{version.name}:{version.number}", base, platform, builder, build, push, overwrite
         )
         subject = subject_of(version, self.version_store.folder(version))
         packaged = package(subject, wanted, Path(folder), self.signer, saying)

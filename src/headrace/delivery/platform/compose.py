@@ -145,13 +145,17 @@ def _watchers() -> dict[str, Any]:
 
 
 def _headrace(image: str, *words: str) -> dict[str, Any]:
-    """A service that is Headrace: nobody, on a file system that only its cache can be written in."""
-    address = "postgresql://headrace:${POSTGRES_PASSWORD:?see .env}@postgres:5432/headrace"
+    """A service that is Headrace: nobody, on a file system that only its cache can be written in. What scores needs the
+    storage alone, and does not know the database."""
+    database, place = (
+        "postgresql://headrace:${POSTGRES_PASSWORD:?see .env}@postgres:5432/headrace",
+        f"s3://{BUCKET}/workspace",
+    )
     return {
         "image": image,
         "command": list(words),
         "environment": {
-            "HEADRACE_WORKSPACE": f"{address}?objects=s3://{BUCKET}/workspace",
+            "HEADRACE_WORKSPACE": place if words[0] == "serve" else f"{database}?objects={place}",
             "AWS_ENDPOINT_URL": "http://storage:7070",
             "AWS_ALLOW_HTTP": "true",
             "AWS_REGION": "us-east-1",

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from headrace.delivery.containerfile import USER, check_base
-from headrace.delivery.context import PACKAGE, write_metadata
+from headrace.delivery.context import PACKAGE, line_of, same_for_everybody, write_metadata
 from headrace.delivery.programs import Saying
 from headrace.delivery.wheels import fetched_exactly, unpacked
 from headrace.kernel.errors import InvalidInput
@@ -90,11 +90,9 @@ def write_platform_context(folder: Path, base: str, platform: str, more: Sequenc
     write_metadata(site)
     (folder / "home").mkdir()
     (folder / "home" / ".keep").touch()
-    lines = [f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.digest}\n" for wheel in wheels]
-    (folder / "packages.txt").write_text("".join(lines))
+    (folder / "packages.txt").write_text("".join(map(line_of, wheels)))
     (folder / "Containerfile").write_text(TEXT.format(base=base, release=VERSION, user=USER))
-    for path in folder.rglob("*"):  # whoever writes it, it is the same
-        path.chmod(0o755 if path.is_dir() else 0o644)
+    same_for_everybody(folder)
 
 
 def running_python() -> str:

@@ -134,7 +134,7 @@ def _options(
     vertex_port = settings.read(settings.VERTEX_PORT)
     host = host or ("0.0.0.0" if vertex_port else settings.read(settings.HOST))  # noqa: S104 - Vertex AI asks for it
     port = port if port is not None else _number(settings.container_port())
-    body = parse_size(max_body)
+    body = max(parse_size(max_body), _number(settings.read(settings.SAGEMAKER_PAYLOAD) or "0") << 20)
     if body < 1 or timeout != timeout:
         raise InvalidInput(
             f"--max-body is {max_body!r}, --timeout {timeout}.", expected="more than 0", todo="Correct them."
@@ -172,7 +172,7 @@ def _number(text: str) -> int:
 
 
 def _places(call: Call) -> Places:
-    return settings.workspace_places(call.location)
+    return settings.workspace_places(call.location, storage_alone=True)
 
 
 def _announce(call: Call, host: str, port: int, options: Options) -> None:
@@ -186,7 +186,7 @@ def _supervise(call: Call, options: Options) -> None:
     """Several processes: this one only holds the port and watches them."""
     places = _places(call)
     if not settings.read(settings.BUNDLE) and "--bundle" not in sys.argv:
-        check_guard(options, known_routes(places))
+        check_guard(options, known_routes(places) if options.keys_required else None)
     listening = bind(options.host, options.port)
     port = listening.getsockname()[1]
     command = [sys.executable, "-m", "headrace", *_words(sys.argv[1:])]

@@ -60,9 +60,16 @@ class Poller:
 
 
 def known_routes(places: Places) -> RouteDocument | None:
-    """The route document of a workspace as it is now, or as it was when it could be reached last; None without one."""
-    with contextlib.suppress(StorageUnavailable):
+    """The route document of a workspace as it is now, or as it was when it could be reached last; None without one.
+
+    Raises:
+        StorageUnavailable: it cannot be reached, and nothing is known of it here.
+    """
+    try:
         places.objects.latest(places.routes)
+    except StorageUnavailable:
+        if not places.routes.exists():
+            raise
     return read_routes(places.routes) if places.routes.exists() else None
 
 

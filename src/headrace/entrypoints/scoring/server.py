@@ -52,7 +52,7 @@ def serve_workspace(places: Places, options: Options, announce: Announce) -> Non
         Refused: keys are needed, and there is none.
         MissingExtra: gRPC or traces were asked for, and their packages are not installed.
     """
-    check_guard(options, known_routes(places))
+    check_guard(options, known_routes(places) if options.keys_required else None)
     listening = _listen(options)
     counters = Counters()
     endpoints = Endpoints(lambda digest: _opened(places, digest), counters, options.limits)

@@ -54,9 +54,14 @@ spec:
             {{- toYaml .arguments | nindent 12 }}
           envFrom:
             - secretRef: {name: {{ .root.Values.secret | quote }}}
-          {{- if .root.Values.keysSecret }}
+          {{- if or .root.Values.keysSecret .values.workspace }}
           env:
+            {{- if .root.Values.keysSecret }}
             - {name: HEADRACE_KEYS, value: /etc/headrace/keys}
+            {{- end }}
+            {{- with .values.workspace }}
+            - {name: HEADRACE_WORKSPACE, value: {{ . | quote }}}
+            {{- end }}
           {{- end }}
           {{- if .port }}
           ports:
