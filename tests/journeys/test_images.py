@@ -19,6 +19,7 @@ from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 from tests import containers
+from tests.clients import absent
 from tests.conftest import EXAMPLE_ROWS, call, eventually, headrace_command
 from tests.faults.load import ROW, Clients
 from tests.servers import shared_servers
@@ -377,3 +378,51 @@ def test_sagemaker_brings_a_model_of_its_own_and_says_how_large_a_batch_is(made,
             except urllib.error.URLError:  # it was refused before all of it was sent
                 refused = 413
             assert refused == 413
+
+
+REGISTRY = "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {root}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
+SHIP = """
+def ship(deployment):
+    return {"files": {"image.txt": deployment["image"]}, "put": [["test", "-s", deployment["target"] + "/image.txt"]]}
+"""
+
+
+def test_a_deployment_builds_sends_and_names_the_image_by_its_digest(made, tmp_path):
+    """A real registry; the target is the project's own, and is told the image as the registry has it."""
+    program = shutil.which("docker-registry") or absent("docker-registry", "docker-registry is not installed")
+    ws, base, _ = made
+    port = free_port()
+    (tmp_path / "registry.yml").write_text(REGISTRY.format(root=tmp_path / "registry", port=port))
+    (tmp_path / "ship.py").write_text(SHIP)
+    (tmp_path / "headrace.toml").write_text(
+        '[project]\nname = "shipped"\n\n[target.paper]\nkind = "own"\nfunction = "ship:ship"\n'
+        f'image = "127.0.0.1:{port}/team/{{model}}:{{version}}"\nbase = "{base}"\n'
+    )
+    with (
+        (tmp_path / "registry.log").open("wb") as log,
+        subprocess.Popen([program, "serve", tmp_path / "registry.yml"], stdout=log, stderr=log) as registry,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        try:
+            patch.setenv("HEADRACE_BUILD_OPTIONS", containers.BUILD)
+            patch.setenv("HEADRACE_PUSH_OPTIONS", "--tls-verify=false")
+            said = []
+            done = ws.deploy("late@1", "paper", project=tmp_path, saying=said.append)
+            image = (tmp_path / "deploy/late/paper/image.txt").read_text()
+            assert done.image == image and done.status == "deployed"
+            name, _, digest = image.partition("@")
+            assert name == f"127.0.0.1:{port}/team/late:1"
+            accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+            url = f"http://127.0.0.1:{port}/v2/team/late/manifests/1"
+            with urllib.request.urlopen(urllib.request.Request(url, headers=accept), timeout=30) as response:
+                assert response.headers["Docker-Content-Digest"] == digest
+            plan = ws.plan_deployment("late@1", "paper", project=tmp_path)
+            assert not plan.changes, "the same version is the same image"
+            registry.terminate()
+            registry.wait(30)
+            with pytest.raises(Unavailable, match="ended with") as raised:
+                ws.deploy("late@1", "paper", project=tmp_path)
+            assert "The image was built" in raised.value.todo
+            assert [one.status for one in ws.deployments("late")] == ["deployed"], "nothing was touched"
+        finally:
+            registry.kill()

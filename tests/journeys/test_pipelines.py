@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -57,11 +58,13 @@ class Runner:
         """The title of the step that failed; empty where none did."""
         for title, script, environment in steps:
             values = {name: self._filled(text) for name, text in environment.items()}
+            around = {**os.environ, **self.known, **values, "PIP_NO_INDEX": "1"}
+            around["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{around['PATH']}"
             (self.scratch).mkdir(exist_ok=True)
             done = subprocess.run(
                 ["bash", "-eo", "pipefail", "-c", script.replace(SCRATCH, str(self.scratch))],
                 cwd=self.folder,
-                env={**os.environ, **self.known, **values, "PIP_NO_INDEX": "1"},
+                env=around,
                 capture_output=True,
                 text=True,
                 check=False,
