@@ -55,6 +55,8 @@ HOST = Setting("HEADRACE_HOST", "127.0.0.1", "The address that a scoring server 
 PORT = Setting("HEADRACE_PORT", "8000", "The port that a scoring server listens on.")
 BUNDLE = Setting("HEADRACE_BUNDLE", "", "The folder of the one bundle that a scoring server serves, as in a container.")
 DIGEST = Setting("HEADRACE_DIGEST", "", "The digest that this bundle must have.")
+CAPTURE = Setting("HEADRACE_CAPTURE", "", "Where one bundle's predictions are kept: a folder, or - to print them.")
+RULE = Setting("HEADRACE_RULE", "", "The file that says what may be written down of them, as in a container.")
 PLATFORM_PORT = Setting("PORT", "", "Set by Cloud Run and others like it: the port, where one bundle is served.")
 SAGEMAKER_PORT = Setting("SAGEMAKER_BIND_TO_PORT", "", "Set by SageMaker: the port, where one bundle is served.")
 SAGEMAKER_PAYLOAD = Setting(
@@ -95,6 +97,8 @@ SETTINGS = (
     PORT,
     BUNDLE,
     DIGEST,
+    CAPTURE,
+    RULE,
     PLATFORM_PORT,
     SAGEMAKER_PORT,
     SAGEMAKER_PAYLOAD,

@@ -426,3 +426,33 @@ def test_a_deployment_builds_sends_and_names_the_image_by_its_digest(made, tmp_p
             assert [one.status for one in ws.deployments("late")] == ["deployed"], "nothing was touched"
         finally:
             registry.kill()
+
+
+def test_a_container_keeps_its_predictions_where_it_is_told_to(made, image, tmp_path):
+    """In a folder, from which a workspace takes them, or on standard output; what may not be written down is not."""
+    ws, *_ = made
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    kept.chmod(0o777)
+    port, body = free_port(), {"rows": [ROW, {**ROW, "carrier": "AA"}]}
+    mounts = ("--volume", f"{kept}:/predictions")
+    with containers.running("late:1", env={"PORT": str(port), "HEADRACE_CAPTURE": "/predictions"}, mounts=mounts):
+        eventually(lambda: ready(port))
+        reply = call("POST", f"{url_of(port)}/predict", body)[1]
+        inbox = kept / "predictions/inbox"
+        eventually(lambda: list(inbox.glob("*.seg")))
+    ws.places.predictions_inbox.mkdir(parents=True, exist_ok=True)
+    for segment in inbox.glob("*.seg"):
+        shutil.copy(segment, ws.places.predictions_inbox / segment.name)
+    ws.loop().turn()
+    assert ws.trace(f"{reply['id']}.1")["input"]["carrier"] == "AA"
+
+    port = free_port()
+    with containers.running("late:1", env={"PORT": str(port), "HEADRACE_CAPTURE": "-"}) as process:
+        eventually(lambda: ready(port))
+        reply = call("POST", f"{url_of(port)}/predict", body)[1]
+        lines = [json.loads(process.stdout.readline()) for _ in range(2)]
+        assert call("POST", f"{url_of(port)}/predict", {"minutes": "many"})[0] == 422
+    assert [line["id"] for line in lines] == [f"{reply['id']}.{i}" for i in range(2)]
+    assert lines[1]["input"] == {"minutes": 12.0, "carrier": "AA"} and lines[1]["version"] == 1
+    assert lines[1]["prediction"] == reply["predictions"][1]["prediction"]

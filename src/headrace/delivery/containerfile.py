@@ -34,8 +34,9 @@ LABEL org.opencontainers.image.title="{model}" org.opencontainers.image.version=
 LABEL io.headrace.bundle="{digest}" io.headrace.provenance="{provenance}" io.headrace.release="{release}"
 COPY --from=made /opt/headrace /opt/headrace
 COPY notes /opt/headrace/notes
+COPY rule.json /opt/headrace/rule.json
 ENV PYTHONPATH=/opt/headrace/site PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-ENV HEADRACE_BUNDLE=/opt/headrace/bundle HEADRACE_DIGEST={digest}
+ENV HEADRACE_BUNDLE=/opt/headrace/bundle HEADRACE_DIGEST={digest} HEADRACE_RULE=/opt/headrace/rule.json
 ENV HEADRACE_HOST=0.0.0.0 HEADRACE_PORT={port} HEADRACE_UNGUARDED=1
 EXPOSE {port}
 USER {user}

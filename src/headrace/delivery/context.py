@@ -19,6 +19,7 @@ from headrace.kernel.digests import digest_bytes
 from headrace.kernel.folders import need_empty
 from headrace.kernel.records import Version
 from headrace.kernel.release import VERSION
+from headrace.kernel.routes import Rule
 from headrace.registry.environment import Environment, Package
 from headrace.registry.evidence.bom import ml_bom
 from headrace.registry.evidence.provenance import provenance
@@ -45,19 +46,20 @@ NOT_OURS = ("kernel/migrations", "kernel/database.py", "kernel/tables.py")
 
 
 class Subject(NamedTuple):
-    """A version and what its bundle says of itself."""
+    """A version and what its bundle says of itself; `rule` is what its project says of serving it."""
 
     version: Version
     bundle: Path
     manifest: Manifest
     environment: Environment
+    rule: Rule
 
 
-def subject_of(version: Version, bundle: Path) -> Subject:
+def subject_of(version: Version, bundle: Path, rule: Rule) -> Subject:
     """What is packaged, from a bundle that was verified."""
     manifest = msgspec.json.decode((bundle / MANIFEST).read_bytes(), type=Manifest)
     environment = msgspec.json.decode((bundle / "environment/environment.json").read_bytes(), type=Environment)
-    return Subject(version, bundle, manifest, environment)
+    return Subject(version, bundle, manifest, environment, rule)
 
 
 def python_of(environment: Environment) -> str:
@@ -84,6 +86,7 @@ def write_context(it: Subject, wheels: list[Wheel], pins: list[str], base: str, 
     copy_ours(site, OURS)
     write_metadata(site)
     shutil.copytree(it.bundle, folder / "bundle")
+    _write(folder / "rule.json", _document(it.rule))
     _write(folder / "notes" / "provenance.dsse.json", signed)
     _write(folder / "notes" / "bom.cdx.json", _document(_bom(it, wheels)))
     _write(folder / "notes" / "packages.txt", "".join(map(line_of, wheels)).encode())

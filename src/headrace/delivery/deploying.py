@@ -32,7 +32,7 @@ from headrace.kernel.identifiers import new_id
 from headrace.kernel.objects import write_whole
 from headrace.kernel.places import Places
 from headrace.kernel.records import Certificate, Version
-from headrace.kernel.routes import CHECKING, Key, RouteDocument
+from headrace.kernel.routes import CHECKING, Key, RouteDocument, Rule
 from headrace.registry.versions import Versions
 from headrace.runtimes.bundle import verify_bundle
 from headrace.training.applying import Change
@@ -190,7 +190,8 @@ class Deployer:
     def _packaged(self, asked: Asked, saying: Saying) -> str:
         """Build and send the image; gives its name with the digest that it has in its registry."""
         version, section, words = asked.version, asked.section, self._rooms.words()
-        subject = subject_of(version, self._rooms.versions.folder(version))
+        rule = self._rooms.routes().rules.get(version.name, Rule())
+        subject = subject_of(version, self._rooms.versions.folder(version), rule)
         name = image_of(section, asked.target, version.name, version.number)
         wanted = Wanted(
             tag=name,

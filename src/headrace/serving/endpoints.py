@@ -141,9 +141,10 @@ class Endpoints:
             self._evict()
         self._counters.generation = document.generation
 
-    def add(self, model: str, version: int, digest: str) -> None:
-        """Make one bundle the only endpoint, without a route document."""
-        self.swap(RouteDocument(1, {model: Endpoint(Arm(version, digest))}, {model: {version: digest}}))
+    def add(self, model: str, version: int, digest: str, rule: Rule | None = None) -> None:
+        """Make one bundle the only endpoint, without a route document; `rule` says what may be written down of it."""
+        rules = {} if rule is None else {model: rule}
+        self.swap(RouteDocument(1, {model: Endpoint(Arm(version, digest))}, {model: {version: digest}}, rules))
         if self.problem is not None:
             raise self.problem
 

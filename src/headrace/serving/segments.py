@@ -18,6 +18,11 @@ def framed(content: bytes) -> bytes:
     return _HEADER.pack(len(content), zlib.crc32(content)) + content
 
 
+def unframed(record: bytes) -> bytes:
+    """What `framed` was given."""
+    return record[_HEADER.size :]
+
+
 def read_frames(path: Path) -> Iterator[bytes]:
     """The records of a segment, up to the first that is torn or damaged; none where it was just moved on."""
     try:

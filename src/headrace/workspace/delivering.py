@@ -14,6 +14,8 @@ from headrace.delivery.packaging import Packaged, Wanted, package
 from headrace.delivery.programs import Saying
 from headrace.kernel.errors import Unavailable
 from headrace.kernel.records import Certificate, Version
+from headrace.kernel.routes import Rule
+from headrace.registry.routing import derive
 from headrace.workspace.scoring import Scoring
 
 
@@ -63,7 +65,8 @@ class Delivering(Scoring):
         wanted = wanted_image(
             tag or f"{version.name}:{version.number}", base, platform, builder, build, push, overwrite
         )
-        subject = subject_of(version, self.version_store.folder(version))
+        rule = derive(self.database).rules.get(version.name, Rule())
+        subject = subject_of(version, self.version_store.folder(version), rule)
         packaged = package(subject, wanted, Path(folder), self.signer, saying)
         with self.audit_log.change() as change:
             facts = {"tag": packaged.tag, "digest": packaged.digest, "pushed": packaged.pushed}

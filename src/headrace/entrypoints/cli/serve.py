@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
+import msgspec
 
 from headrace import settings
 
@@ -15,13 +17,14 @@ settings.limit_threads()
 from headrace.entrypoints.cli.verb import Call, err, verb  # noqa: E402 - threads are limited before numpy is loaded
 from headrace.entrypoints.scoring.grpc_server import free_grpc_port  # noqa: E402
 from headrace.entrypoints.scoring.listening import bind  # noqa: E402
-from headrace.entrypoints.scoring.options import Options, check_guard  # noqa: E402
+from headrace.entrypoints.scoring.options import Keeping, Options, check_guard  # noqa: E402
 from headrace.entrypoints.scoring.polling import known_routes  # noqa: E402
 from headrace.entrypoints.scoring.server import serve_bundle, serve_workspace  # noqa: E402
 from headrace.entrypoints.scoring.supervisor import Supervisor  # noqa: E402
 from headrace.kernel.errors import InvalidInput, NotTrusted  # noqa: E402
 from headrace.kernel.identifiers import new_id  # noqa: E402
 from headrace.kernel.places import Places  # noqa: E402
+from headrace.kernel.routes import Rule  # noqa: E402
 from headrace.kernel.sizes import parse_size  # noqa: E402
 from headrace.serving.limits import Limits  # noqa: E402
 from headrace.serving.site import VertexRoutes  # noqa: E402
@@ -88,6 +91,7 @@ def serve(
     TensorFlow Serving's, SageMaker's and Vertex AI's clients find their own paths.
     """
     options = _options(host, port, workers, **said)  # type: ignore[arg-type]
+    options = options._replace(keeping=_keeping())
     call.keep_output()
     if workers > 1 and options.inherited is None:
         _supervise(call, options)
@@ -156,6 +160,13 @@ def _options(
         group=group or new_id(),
         inherited=inherited,
     )
+
+
+def _keeping() -> Keeping:
+    """Where the predictions of one bundle are kept, as the environment says."""
+    to, rule, keys = (settings.read(one) for one in (settings.CAPTURE, settings.RULE, settings.KEYS))
+    known = msgspec.json.decode(Path(rule).read_bytes(), type=Rule) if rule else Rule()
+    return Keeping(to, os.dup(1) if to == "-" else 1, known, Path(keys) if keys else None)
 
 
 def _grpc_port(said: str | None, host: str, port: int) -> int | None:

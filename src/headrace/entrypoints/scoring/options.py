@@ -7,10 +7,21 @@ from typing import NamedTuple
 
 from headrace.entrypoints.scoring.listening import is_loopback
 from headrace.kernel.errors import Refused
-from headrace.kernel.routes import RouteDocument
+from headrace.kernel.routes import RouteDocument, Rule
 from headrace.serving.capture import Mode
 from headrace.serving.limits import Limits
 from headrace.serving.site import VertexRoutes
+
+
+class Keeping(NamedTuple):
+    """Where the predictions of one bundle are kept: `to` is a folder, or ``-`` for standard output, which has the
+    descriptor `output`; empty for nowhere. `rule` says what may be written down, `keys` is the folder of the secret
+    that columns are hashed with."""
+
+    to: str = ""
+    output: int = 1
+    rule: Rule = Rule()
+    keys: Path | None = None
 
 
 class Options(NamedTuple):
@@ -30,6 +41,7 @@ class Options(NamedTuple):
     traces: str | None = None
     vertex: VertexRoutes = VertexRoutes()
     group: str = ""
+    keeping: Keeping = Keeping()
     inherited: int | None = None
 
     @property

@@ -16,13 +16,13 @@ from headrace.entrypoints.scoring.access import AccessLog
 from headrace.entrypoints.scoring.grpc_server import GrpcServer, open_grpc
 from headrace.entrypoints.scoring.listening import bind
 from headrace.entrypoints.scoring.metrics import metrics_page
-from headrace.entrypoints.scoring.options import Options, check_guard
+from headrace.entrypoints.scoring.options import Keeping, Options, check_guard
 from headrace.entrypoints.scoring.polling import Poller, known_routes
 from headrace.entrypoints.scoring.process import Announce, Background, run_process
 from headrace.entrypoints.scoring.shipping import Shipper
 from headrace.entrypoints.scoring.tables import table_codecs
 from headrace.entrypoints.scoring.traces import traced
-from headrace.kernel.errors import NotTrusted, StorageUnavailable
+from headrace.kernel.errors import InvalidInput, NotTrusted, StorageUnavailable
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.places import Places, agreed
 from headrace.kernel.ports import Scorer
@@ -36,6 +36,7 @@ from headrace.serving.endpoints import Endpoints
 from headrace.serving.express import Express
 from headrace.serving.guard import Guard
 from headrace.serving.paths import Paths
+from headrace.serving.printing import Printing
 from headrace.serving.secret import open_secret
 from headrace.serving.site import site
 from headrace.serving.snapshots import Sharing
@@ -94,11 +95,12 @@ def _opened(places: Places, digest: str) -> Scorer:
 
 
 def serve_bundle(folder: Path, digest: str, options: Options, announce: Announce) -> None:
-    """Serve the one bundle in `folder`, without a workspace; nothing is captured.
+    """Serve the one bundle in `folder`, without a workspace; captures go where `options.keeping` says.
 
     Raises:
         NotTrusted: the bundle is not the one that `digest` names, or is not whole.
         Refused: it can be reached from outside, and nothing guards it.
+        InvalidInput: columns are to be hashed, and the secret for it is not there.
     """
     if not (folder / MANIFEST).exists():
         raise NotTrusted(f"{folder} holds no bundle.", expected=f"a folder with {MANIFEST}", todo="Correct the path.")
@@ -106,9 +108,42 @@ def serve_bundle(folder: Path, digest: str, options: Options, announce: Announce
     counters = Counters()
     endpoints = Endpoints(lambda known: open_bundle(folder, known), counters, options.limits)
     manifest = verify_bundle(folder, digest)
-    endpoints.add(manifest.name, manifest.version, digest)
+    keeping = options.keeping
+    endpoints.add(manifest.name, manifest.version, digest, keeping.rule)
     options = options._replace(single=manifest.name)
-    _serve(options, _listen(options), announce, endpoints, counters, None, b"", counters.snapshot, ())
+    secret = _secret_of(keeping)
+    capture = _kept(keeping, counters, options)
+    try:
+        if capture is not None:
+            capture.start()
+        _serve(options, _listen(options), announce, endpoints, counters, capture, secret, counters.snapshot, ())
+    finally:
+        if capture is not None:
+            capture.stop()
+
+
+def _kept(keeping: Keeping, counters: Counters, options: Options) -> Capture | None:
+    if not keeping.to or options.capture == "off":
+        return None
+    if keeping.to == "-":
+        return Printing(keeping.output, counters)
+    places = Places(Path(keeping.to))
+    places.predictions_inbox.mkdir(parents=True, exist_ok=True)
+    return Capture(places.spool, places.predictions_inbox, counters, options.capture)
+
+
+def _secret_of(keeping: Keeping) -> bytes:
+    """What columns are hashed with: it must be the workspace's own, so that keys find each other."""
+    if not (keeping.to and keeping.rule.hashed):
+        return b""
+    path = keeping.keys / "capture.key" if keeping.keys is not None else None
+    if path is None or not path.is_file():
+        raise InvalidInput(
+            f"The columns {', '.join(keeping.rule.hashed)} are kept as hashes, and the secret for it is not here.",
+            expected=f"the workspace's file capture.key in the folder HEADRACE_KEYS ({keeping.keys or 'not set'})",
+            todo="Mount it there as a secret, or keep no predictions: leave HEADRACE_CAPTURE out.",
+        )
+    return path.read_bytes()
 
 
 def _serve(
