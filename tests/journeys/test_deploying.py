@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import urllib.request
 from datetime import datetime
 from pathlib import Path
 
@@ -127,6 +128,48 @@ def test_what_it_answers_comes_home_and_what_only_checked_it_does_not(registered
     everything = registered.tables.predictions("late", datetime(2000, 1, 1), datetime(3000, 1, 1))
     assert sorted(everything["id"]) == [f"{reply['id']}.{i}" for i in (0, 1)], "golden rows are no predictions"
     assert registered.trace(f"{reply['id']}.0")["version"] == 1
+
+
+def test_a_key_that_is_revoked_is_revoked_there_too(registered, place):
+    folder, options, port = place
+    registered.deploy("late@1", "process", project=folder, options=options)
+    record, key = registered.create_key("shop", ["predict"])
+    loop, url = registered.loop(), f"http://127.0.0.1:{port}/models/late/predict"
+
+    def status(shown):
+        request = urllib.request.Request(url, json.dumps(ROW).encode(), {"authorization": f"Bearer {shown}"})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    assert status(key) == 401
+    loop.turn()
+    eventually(lambda: status(key) == 200)
+    assert registered.status("late")["drift"] == [], "what was brought up to date is no drift"
+    registered.revoke_key(record.id)
+    loop.turn()
+    eventually(lambda: status(key) == 401)
+    assert not registered.plan_deployment("late@1", "process", project=folder, options=options).changes
+
+
+def test_a_folder_that_cannot_be_written_changes_nothing(two, place):
+    folder, options, port = place
+    two.deploy("late@1", "process", project=folder, options=options)
+    routes = folder / "deploy/late/process/routes.json"
+
+    def spoil(line):  # a folder where a file should be
+        if line.startswith("writing"):
+            routes.unlink()
+            routes.mkdir()
+
+    with pytest.raises(DeploymentFailed, match=r"routes.json could not be written: Is a directory"):
+        two.deploy("late@2", "process", project=folder, options=options, saying=spoil)
+    assert two.deployments("late")[0].status == "failed" and answers(port)["version"] == 1
+    routes.rmdir()
+    assert two.deploy("late@2", "process", project=folder, options=options).status == "deployed"
 
 
 def test_each_thing_that_is_absent_or_wrong_is_said(registered, place):

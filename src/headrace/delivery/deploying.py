@@ -27,7 +27,7 @@ from headrace.delivery.programs import Saying
 from headrace.delivery.targets.rendering import Own, image_of, kind_of, rendered
 from headrace.delivery.targets.target import Command, Deployable, Rendered
 from headrace.kernel.clock import Clock, parse_duration
-from headrace.kernel.errors import DeploymentFailed, HeadraceError, NotTrusted, Unavailable
+from headrace.kernel.errors import DeploymentFailed, HeadraceError, NotTrusted, StorageUnavailable, Unavailable
 from headrace.kernel.identifiers import new_id
 from headrace.kernel.objects import write_whole
 from headrace.kernel.places import Places
@@ -93,7 +93,7 @@ class Deployer:
         """Write the files of a deployment, and run nothing: something else puts them there."""
         plan = self.plan(asked)
         it, made = self._rendered(asked, self._image(asked))
-        _write_files(Path(it.folder), made.files, {})
+        self._lay_out(asked, it, made, {}, lambda _: None)
         return plan
 
     def drift(self, model: str) -> list[Change]:
@@ -133,7 +133,8 @@ class Deployer:
             rooms.deployments.begin(identity, it, kind_of(asked.section), made, asked.who, asked.why)
             try:
                 certificate = self._put(asked, it, made, earlier[1] if earlier else None, saying)
-            except HeadraceError as error:
+            except (HeadraceError, OSError) as raised:
+                error = raised if isinstance(raised, HeadraceError) else _unwritten(raised, it.folder)
                 text = self._put_back(it, made, earlier, asked, saying)
                 rooms.deployments.end(identity, "failed", f"{error.text} {text}", {})
                 raise DeploymentFailed(f"{error.text} {text}", expected=error.expected, todo=error.todo) from error
@@ -167,14 +168,14 @@ class Deployer:
             },
             public=rooms.places.objects.latest(public).read_text() if public.exists() else "",
         )
-        serial = rooms.deployments.count(version.name, asked.target)
         standing = rooms.deployments.standing(version.name, asked.target)
         if standing is not None:
             same = msgspec.structs.replace(it, serial=standing[1].serial)
             made = rendered(same, asked.section, asked.own)
             if made.files == standing[1].files:
                 return same, msgspec.structs.replace(made, serial=same.serial)
-        it = msgspec.structs.replace(it, serial=serial + 1)
+        before = (rooms.deployments.count(version.name, asked.target), standing[1].serial if standing else 0)
+        it = msgspec.structs.replace(it, serial=max(before) + 1)
         made = rendered(it, asked.section, asked.own)
         return it, msgspec.structs.replace(made, serial=it.serial)
 
@@ -209,13 +210,7 @@ class Deployer:
         self, asked: Asked, it: Deployable, made: Rendered, earlier: Rendered | None, saying: Saying
     ) -> Certificate | None:
         folder, before = Path(it.folder), earlier.files if earlier else {}
-        bundle = self._rooms.versions.folder(asked.version)
-        if made.bundle:
-            _copy_bundle(bundle, it.digest, folder / made.bundle, saying)
-            capture = Places(folder / asked.target).capture_key
-            write_whole(capture, self._rooms.secret(), private=True)
-        saying(f"writing {folder}")
-        _write_files(folder, made.files, before)
+        bundle = self._lay_out(asked, it, made, before, saying)
         _run_all(made.put, folder, made.files, before, saying)
         if not made.address:
             return None
@@ -233,6 +228,16 @@ class Deployer:
         if made.bundle:
             _prune_bundles(folder / made.bundle, earlier)
         return certificate
+
+    def _lay_out(self, asked: Asked, it: Deployable, made: Rendered, before: dict[str, str], saying: Saying) -> Path:
+        """Write what a target consists of to its folder; gives the version's bundle."""
+        folder, bundle = Path(it.folder), self._rooms.versions.folder(asked.version)
+        if made.bundle:
+            _copy_bundle(bundle, it.digest, folder / made.bundle, saying)
+            write_whole(Places(folder / asked.target).capture_key, self._rooms.secret(), private=True)
+        saying(f"writing {folder}")
+        _write_files(folder, made.files, before)
+        return bundle
 
     def _put_back(
         self, it: Deployable, made: Rendered, earlier: tuple[Deployment, Rendered] | None, asked: Asked, saying: Saying
@@ -256,14 +261,22 @@ class Deployer:
                 self._endpoint(asked, before).wait_for(
                     deployment.version, first, parse_duration(asked.section.wait).total_seconds()
                 )
-        except HeadraceError as error:
-            return f"What stood there before could not be put back: {error.text}"
+        except (HeadraceError, OSError) as error:
+            return f"What stood there before could not be put back: {error}"
         return f"{deployment.reference} was put back."
+
+
+def _unwritten(error: OSError, folder: str) -> StorageUnavailable:
+    return StorageUnavailable(
+        f"{error.filename or folder} could not be written: {error.strerror or error}.",
+        todo="See that the disk has room and the folder may be written, and deploy again.",
+    )
 
 
 def _need_programs(commands: tuple[Command, ...]) -> None:
     for words in (words for command in commands for words in (command.words, command.known, command.instead) if words):
-        if shutil.which(words[0]) is None:
+        of_the_folder = "/" in words[0] and not Path(words[0]).is_absolute()  # it may be one of the files
+        if not of_the_folder and shutil.which(words[0]) is None:
             raise Unavailable(
                 f"{words[0]} is not on this machine.",
                 todo=f"Install it; or say --write, and run it where it is: {shlex.join(words)}",

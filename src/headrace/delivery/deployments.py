@@ -85,6 +85,12 @@ class Deployments:
             if not add_if_absent(connection, tables.deployments, row):
                 connection.execute(tables.deployments.update().where(at.id == identity).values(row))
 
+    def restate(self, identity: str, rendered: Rendered) -> None:
+        """Note that what stands somewhere was brought up to date since."""
+        here = tables.deployments.c.id == identity
+        with self._database.write() as connection:
+            connection.execute(tables.deployments.update().where(here).values(rendered=msgspec.to_builtins(rendered)))
+
     def end(self, identity: str, status: Status, text: str, facts: dict[str, Any]) -> Deployment:
         """Mark a deployment as ended, with an entry in the audit log."""
         here = tables.deployments.c.id == identity

@@ -46,13 +46,19 @@ def succeeds(command: Sequence[str], folder: Path) -> bool:
 
 def start(command: Sequence[str], log: Path, folder: Path) -> None:
     """Start a program that goes on when this one has ended; what it says is added to a file. A process between the two
-    starts it, so that it is nobody's child here."""
+    starts it, so that it is nobody's child here.
+
+    Raises:
+        Unavailable: it cannot be started.
+    """
     with log.open("ab") as output:
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", DETACH, *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd=folder,
-            check=True,
+            check=False,
         )
+    if done.returncode:
+        raise Unavailable(f"{shlex.join(command)} cannot be started.", todo=f"See {log}.")

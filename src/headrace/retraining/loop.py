@@ -69,7 +69,7 @@ class Deploy(Protocol):
 
 
 class Rooms(NamedTuple):
-    """What the loop works with; `bring_home` fetches what servers of this machine captured that were deployed."""
+    """What the loop works with; `tend` looks after the servers that were deployed on this machine."""
 
     places: Places
     database: Database
@@ -87,7 +87,7 @@ class Rooms(NamedTuple):
     schedules: Schedules
     deployments: Deployments
     deploy: Deploy
-    bring_home: Callable[[], int]
+    tend: Callable[[], int]
     tested: Tested
 
 
@@ -112,7 +112,7 @@ class Loop:
     def turn(self) -> None:
         """Make one turn."""
         self._rooms.promotions.publish()
-        self._rooms.bring_home()
+        self._rooms.tend()
         fresh = self._rooms.predictions.ingest()
         self._mark(fresh)
         failed: Exception | None = None

@@ -28,12 +28,12 @@ from headrace.batch.running import Runner
 from headrace.batch.schedules import Schedules
 from headrace.batch.telling import JobTeller
 from headrace.data.snapshots import Snapshots
-from headrace.delivery.arriving import bring_home
 from headrace.delivery.deploying import Asked as DeploymentAsked
 from headrace.delivery.deploying import Deployer, Words
 from headrace.delivery.deploying import Rooms as DeployingRooms
 from headrace.delivery.deployments import Deployments
 from headrace.delivery.targets.own import own
+from headrace.delivery.tending import tend
 from headrace.kernel.callers import ConsumerTraffic
 from headrace.kernel.clock import Clock
 from headrace.kernel.database import open_database
@@ -151,7 +151,7 @@ class Rooms:
             self.schedules,
             self.deployment_store,
             self.starter.deploy,
-            lambda: bring_home(self.deployment_store, self.places),
+            lambda: tend(self.deployment_store, self.places, lambda: derive(self.database)),
             self.tested,
         )
 

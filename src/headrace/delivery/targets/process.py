@@ -81,7 +81,11 @@ def process(it: Deployable, section: ProcessTarget) -> Rendered:
 def _routes(it: Deployable) -> str:
     """The route document: this version is all that answers; keys and what may be written down are the workspace's."""
     endpoints, versions = {it.model: Endpoint(Arm(it.version, it.digest))}, {it.model: {it.version: it.digest}}
-    document = RouteDocument(it.serial, endpoints, versions, it.rules, it.keys)
+    return route_text(RouteDocument(it.serial, endpoints, versions, it.rules, it.keys))
+
+
+def route_text(document: RouteDocument) -> str:
+    """A route document as it is written here: for people to compare."""
     return msgspec.json.format(msgspec.json.encode(document), indent=1).decode() + "\n"
 
 
