@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import urllib.request
 from datetime import datetime
 from pathlib import Path
@@ -128,6 +130,26 @@ def test_what_it_answers_comes_home_and_what_only_checked_it_does_not(registered
     everything = registered.tables.predictions("late", datetime(2000, 1, 1), datetime(3000, 1, 1))
     assert sorted(everything["id"]) == [f"{reply['id']}.{i}" for i in (0, 1)], "golden rows are no predictions"
     assert registered.trace(f"{reply['id']}.0")["version"] == 1
+
+
+def test_one_that_is_killed_is_made_again(two, place, tmp_path):
+    folder, options, port = place
+    two.deploy("late@1", "process", project=folder, options=options)
+    routes = folder / "deploy/late/process/routes.json"
+    before = routes.read_text()
+    words = [word for key, value in options.items() for word in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-m", "headrace", "--workspace", str(tmp_path / "ws"), "deploy", "late@2", "process"]
+    with subprocess.Popen(
+        [*command, "--project", str(folder), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        eventually(lambda: routes.read_text() != before)
+        process.kill()
+    killed = two.deployments("late")[0]
+    if killed.status != "deployed":  # it had not come to its end
+        assert (killed.reference, killed.status) == ("late@2", "running")
+    assert two.deploy("late@2", "process", project=folder, options=options).status == "deployed"
+    assert answers(port)["version"] == 2
+    assert {one.status for one in two.deployments("late")} <= {"deployed", "failed"}
 
 
 def test_a_key_that_is_revoked_is_revoked_there_too(registered, place):
