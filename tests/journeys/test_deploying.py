@@ -132,6 +132,20 @@ def test_what_it_answers_comes_home_and_what_only_checked_it_does_not(registered
     assert registered.trace(f"{reply['id']}.0")["version"] == 1
 
 
+def test_the_console_shows_what_stands_where_and_what_was_altered(registered, place, start_headrace, tmp_path):
+    folder, options, _ = place
+    registered.deploy("late@1", "process", project=folder, options=options)
+    console = start_headrace("--workspace", str(tmp_path / "ws"), "console", "--port", "0")
+
+    def page():
+        with urllib.request.urlopen(f"{console['url']}/models/late", timeout=30) as response:
+            return response.read().decode()
+
+    assert "Deployments" in page() and "golden rows as it should" in page() and "Drift" not in page()
+    next((folder / "deploy/late/process").glob("*.service")).write_text("")
+    assert "Drift" in page() and "headrace-late-process.service" in page()
+
+
 def test_one_that_is_killed_is_made_again(two, place, tmp_path):
     folder, options, port = place
     two.deploy("late@1", "process", project=folder, options=options)

@@ -256,13 +256,13 @@ class Workspace(Deploying):
         found = trace(prediction, self.tables, self.version_store, self.promotions, self.run_store.get)
         return {**found, "replay": replayed(found, self.version_store)} if replay else found
 
-    def status(self, model: str) -> dict[str, Any]:
-        """The loop of a model as it stands, and who calls it."""
+    def status(self, model: str, *, drift: bool = True) -> dict[str, Any]:
+        """The loop of a model as it stands, and who calls it; `drift` looks at its project and at what was deployed."""
         return {
             **loop_status(self.loop_rooms(), model),
             "consumers": [msgspec.to_builtins(one) for one in self.consumers() if one.model == model],
             "scoring": msgspec.to_builtins(self.scoring()),
-            "drift": msgspec.to_builtins(self.drift(model)),
+            "drift": msgspec.to_builtins(self.drift(model)) if drift else [],
             "untold": [
                 {"kind": one.kind, "subject": one.subject, "error": one.error, "given_up": one.given_up is not None}
                 for one in self.notices(model)

@@ -157,6 +157,8 @@ class Pages:
             "waiting": [one for one in self._ws.approvals_waiting() if one.model == name],
             "history": self._ws.promotions.history(name)[:20],
             "rollouts": self._ws.rollouts.list(name, 3),
+            "deployments": self._ws.deployments(name, 10),
+            "drift": self._ws.drift(name),
             "passed": _passed,
             "metric": _metric,
         }

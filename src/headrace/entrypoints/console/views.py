@@ -17,7 +17,7 @@ SHOWN_WINDOWS = 400
 
 def loop_view(ws: Workspace, model: str) -> dict[str, Any]:
     """One model's loop: status and its two charts."""
-    status = ws.status(model)
+    status = ws.status(model, drift=False)  # it is looked at every few seconds
     windows = ws.windows.list(model, limit=2 * SHOWN_WINDOWS)
     traffic = (status["last_window"] or {}).get("findings", {}).get("traffic", {})
     latency = [f"{1000 * traffic[q]:.1f}" for q in ("p50", "p99")] if traffic.get("p99") else None
