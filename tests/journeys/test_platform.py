@@ -18,7 +18,12 @@ from tests.composed import composed
 from tests.conftest import EXAMPLES, eventually, headrace_command
 from tests.faults.load import workers_of
 
-pytestmark = [pytest.mark.servers, pytest.mark.embedded, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.embedded,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("platform"),  # what is written is large, and made once
+]
 ROW = {"plan": "basic", "months": 3, "calls": 4}
 
 
@@ -54,7 +59,7 @@ def key_of(services, consumer, scope):
     return json.loads(made.stdout)["key"]
 
 
-def test_a_model_goes_all_the_way_on_it(running, tmp_path):
+def test_a_model_goes_all_the_way_on_it_and_scoring_goes_on_without_the_others(running, tmp_path):
     assert running.run("setup", "people", "add", "anna", "--role", "admin").returncode == 0
     admin, shop = key_of(running, "ops", "admin"), key_of(running, "shop", "predict")
     scoring, console = running.url("scoring"), running.url("console")
@@ -85,21 +90,19 @@ def test_a_model_goes_all_the_way_on_it(running, tmp_path):
     rules = asked(f"{running.url('prometheus')}/api/v1/rules")[1]["data"]["groups"][0]["rules"]
     assert len(rules) == 7 and {rule["health"] for rule in rules} <= {"ok", "unknown"}
     assert running.run("setup", "audit", "--verify").returncode == 0
+    stop_the_rest(running)
+    for _ in range(20):  # what answers needs the storage alone
+        assert asked(f"{scoring}/models/churn/predict", shop, ROW)[0] == 200
 
 
-def test_scoring_goes_on_while_the_others_are_down(running):
-    """The database is stopped in the middle, as its container would be; what answers needs the storage alone."""
-    shop = key_of(running, "other-shop", "predict")
-    scoring = running.url("scoring")
-    eventually(lambda: asked(f"{scoring}/models/churn/predict", shop, ROW)[0] == 200, 60)
+def stop_the_rest(running):
+    """End the worker and the database, as their containers would be ended."""
     running.running["worker"].send_signal(signal.SIGTERM)
     running.running["worker"].wait(60)
     database = running.running["postgres"]
     for number in workers_of(database.pid) or {database.pid}:  # as root a program stands between
         os.kill(number, signal.SIGINT)
     database.wait(60)
-    for _ in range(20):
-        assert asked(f"{scoring}/models/churn/predict", shop, ROW)[0] == 200
 
 
 def test_it_is_written_once_more_and_its_secrets_stay(written):
