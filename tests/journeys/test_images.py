@@ -272,7 +272,7 @@ def test_packages_that_are_not_those_of_training_end_the_build(made, image, tmp_
     (tmp_path / "context" / "needed.txt").write_text("python==3.11\nnumpy==1.0\n")
     command = build_command("buildah", tmp_path / "context", "late:other", "linux/amd64", containers.BUILD)
     with pytest.raises(Unavailable, match=r"late@1 was trained with numpy 1\.0; here is \d"):
-        run(command, lambda _: None)
+        run(command, lambda _: None, "")
 
 
 def test_what_builds_it_is_said_where_nothing_does(made, tmp_path):
