@@ -105,6 +105,12 @@ class Places:
         return self.root / "predictions" / "scorers"
 
     @property
+    def scorers_here(self) -> Path:
+        """The same of the scoring processes of this machine, before they are shared; where the workspace is a folder,
+        the same folder. What is fetched of the others must not take the place of what is counted here."""
+        return self.root / "predictions" / "counting" if self.objects.remote else self.scorers
+
+    @property
     def routes(self) -> Path:
         """The route document that scoring processes poll."""
         return self.root / "routes.json"

@@ -60,7 +60,7 @@ def site(
         *[Path("POST", f"{at}/infer", "predict", inference) for at in (v2, v2n)],
         *[Path("POST", f"{at}:predict", "predict", tf) for at in (v1, v1n)],
         Path("GET", "/health", None, page=probes.health),
-        Path("GET", "/execution-parameters", None, page=lambda _: document(BATCH_TRANSFORM)),
+        Path("GET", "/execution-parameters", "any", page=lambda _: document(BATCH_TRANSFORM)),
         Path("GET", "/ready", None, page=probes.ready),
         *[
             Path("GET", path, None, page=probes.ping, kind="text/plain")

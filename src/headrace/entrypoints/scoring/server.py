@@ -63,7 +63,7 @@ def serve_workspace(places: Places, options: Options, announce: Announce) -> Non
     if options.capture != "off":
         capture = Capture(places.spool, places.predictions_outbox, counters, options.capture)
     name = capture.scorer if capture is not None else new_id()
-    sharing = Sharing(places.scorers, options.group or name, name, listening.getsockname()[1], counters)
+    sharing = Sharing(places.scorers_here, options.group or name, name, listening.getsockname()[1], counters)
     secret = open_secret(agreed(places, places.capture_key, open_secret))
     shipper = Shipper(places, sharing.path)
     try:

@@ -30,7 +30,7 @@ class Shipper:
         with contextlib.suppress(StorageUnavailable):
             share(self._places.predictions_outbox, self._places.predictions_inbox, self._places.objects.put)
             if self._counts.exists():
-                self._places.objects.put(self._counts, self._counts.read_bytes())
+                self._places.objects.put(self._places.scorers / self._counts.name, self._counts.read_bytes())
 
     async def run(self) -> None:
         """Ship for ever, in a thread, so that requests go on."""
