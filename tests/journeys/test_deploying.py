@@ -208,7 +208,7 @@ def test_a_folder_that_cannot_be_written_changes_nothing(two, place):
     assert two.deploy("late@2", "process", project=folder, options=options).status == "deployed"
 
 
-def test_each_thing_that_is_absent_or_wrong_is_said(registered, place):
+def test_each_thing_that_is_absent_or_wrong_is_said(registered, place, monkeypatch):
     folder, *_ = place
     with pytest.raises(NotFound, match="no target 'mars'"):
         registered.deploy("late@1", "mars", project=folder)
@@ -218,10 +218,9 @@ def test_each_thing_that_is_absent_or_wrong_is_said(registered, place):
         registered.deploy("late@1", "kubernetes", project=folder)
     with pytest.raises(InvalidInput, match="as whom"):
         registered.deploy("late@1", "process", project=folder, options={"scope": "system"})
-    if shutil.which("systemctl") is None or shutil.which("kubectl") is None:
-        target, more = ("kubernetes", {"image": "localhost/late:{version}"})
-        with pytest.raises(Unavailable, match="kubectl is not on this machine"):
-            registered.deploy("late@1", target, project=folder, options=more)
+    monkeypatch.setenv("PATH", str(folder / "nothing"))
+    with pytest.raises(Unavailable, match="kubectl is not on this machine"):
+        registered.deploy("late@1", "kubernetes", project=folder, options={"image": "localhost/late:{version}"})
     assert registered.deployments() == [] and not (folder / "deploy").exists()
 
 

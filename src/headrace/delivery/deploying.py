@@ -24,7 +24,7 @@ from headrace.delivery.endpoint import Endpoint
 from headrace.delivery.packaging import Wanted, package
 from headrace.delivery.planning import Plan, plan_of
 from headrace.delivery.programs import Saying
-from headrace.delivery.targets.rendering import Own, image_of, kind_of, rendered
+from headrace.delivery.targets.rendering import Own, image_of, rendered
 from headrace.delivery.targets.target import Command, Deployable, Rendered
 from headrace.kernel.clock import Clock, parse_duration
 from headrace.kernel.errors import DeploymentFailed, HeadraceError, NotTrusted, StorageUnavailable, Unavailable
@@ -37,7 +37,7 @@ from headrace.registry.versions import Versions
 from headrace.runtimes.bundle import verify_bundle
 from headrace.training.applying import Change
 from headrace.training.code import DEPLOYED
-from headrace.training.targets import TargetSection
+from headrace.training.targets import TargetSection, kind_of
 
 
 class Asked(NamedTuple):
@@ -85,14 +85,16 @@ class Deployer:
         Raises:
             InvalidInput: the target lacks something.
         """
-        it, made = self._rendered(asked, self._image(asked))
+        return self._planned(asked, *self._rendered(asked, self._image(asked)))
+
+    def _planned(self, asked: Asked, it: Deployable, made: Rendered) -> Plan:
         standing = self._rooms.deployments.standing(it.model, it.target)
         return plan_of(it, kind_of(asked.section), made, standing)
 
     def write(self, asked: Asked) -> Plan:
         """Write the files of a deployment, and run nothing: something else puts them there."""
-        plan = self.plan(asked)
         it, made = self._rendered(asked, self._image(asked))
+        plan = self._planned(asked, it, made)
         self._lay_out(asked, it, made, {}, lambda _: None)
         return plan
 

@@ -23,15 +23,17 @@ from headrace.serving.segments import share, ship_orphans
 def tend(deployments: Deployments, places: Places, routes: Callable[[], RouteDocument]) -> int:
     """Tend each of them; gives the number of segments that were brought home."""
     brought = 0
-    for deployment in deployments.of_kind("process"):
+    deployed = deployments.of_kind("process")
+    now = routes() if deployed else None
+    for deployment in deployed:
         there = Places(Path(deployment.folder) / deployment.target)
         standing = deployments.standing(deployment.model, deployment.target)
-        if standing is None or not there.routes.exists():
+        if standing is None or now is None or not there.routes.exists():
             continue
         if there.spool.exists():
             ship_orphans(there.spool, there.predictions_outbox)
             brought += share(there.predictions_outbox, places.predictions_inbox, places.objects.put)
-        told = _told(deployment, standing[1], routes())
+        told = _told(deployment, standing[1], now)
         if told is not None:
             deployments.restate(deployment.id, told)
             write_whole(there.routes, told.files[f"{deployment.target}/routes.json"].encode())

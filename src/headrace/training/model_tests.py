@@ -74,17 +74,13 @@ class OwnTest(ModelTest, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 
 Test = Invariance | Directional | Quality | Overfit | OwnTest
 TEST_KINDS: dict[str, type[ModelTest]] = {
-    "invariance": Invariance,
-    "directional": Directional,
-    "quality": Quality,
-    "overfit": Overfit,
-    "function": OwnTest,
+    str(kind.__struct_config__.tag): kind for kind in (Invariance, Directional, Quality, Overfit, OwnTest)
 }
 
 
 def kind_of(test: ModelTest) -> str:
     """What the project file calls this kind."""
-    return next(kind for kind, known in TEST_KINDS.items() if isinstance(test, known))
+    return str(test.__struct_config__.tag)
 
 
 def title_of(test: ModelTest) -> str:

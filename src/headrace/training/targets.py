@@ -110,14 +110,17 @@ class OwnTarget(TargetSection, frozen=True, kw_only=True, forbid_unknown_fields=
 
 Target = ProcessTarget | KubernetesTarget | KServeTarget | SageMakerTarget | VertexTarget | AzureTarget | OwnTarget
 KINDS: dict[str, type[TargetSection]] = {
-    "process": ProcessTarget,
-    "kubernetes": KubernetesTarget,
-    "kserve": KServeTarget,
-    "sagemaker": SageMakerTarget,
-    "vertex": VertexTarget,
-    "azureml": AzureTarget,
-    "own": OwnTarget,
+    str(kind.__struct_config__.tag): kind
+    for kind in (
+        *(ProcessTarget, KubernetesTarget, KServeTarget, SageMakerTarget, VertexTarget, AzureTarget),
+        OwnTarget,
+    )
 }
+
+
+def kind_of(section: TargetSection) -> str:
+    """What the project file calls this kind of target."""
+    return str(section.__struct_config__.tag)
 
 
 class DeploySection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,12 +14,12 @@ from headrace.delivery.planning import plan_of
 from headrace.delivery.targets.choosing import chosen
 from headrace.delivery.targets.own import _rendered as given_by
 from headrace.delivery.targets.process import _quoted
-from headrace.delivery.targets.rendering import image_of, kind_of, rendered
+from headrace.delivery.targets.rendering import image_of, rendered
 from headrace.delivery.targets.target import Command, Deployable, label
 from headrace.kernel.errors import InvalidInput, InvalidProject, NotFound
 from headrace.kernel.identifiers import check_name
 from headrace.training.project import decode_project
-from headrace.training.targets import KINDS, OwnTarget, TargetSection
+from headrace.training.targets import KINDS, OwnTarget, TargetSection, kind_of
 
 OPTIONS = {
     "process": {},
@@ -140,6 +140,20 @@ def test_an_image_is_named_by_the_target():
     assert image_of(chosen("process", {}, {}), "here", "late", 3) == ""
     with pytest.raises(InvalidInput, match="Target staging does not say what the image is called"):
         image_of(chosen("kubernetes", {}, {}), "staging", "late", 3)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("fe80::7", "http://[fe80::7]:8000"),
+        ("scoring.example.com", "http://scoring.example.com:8000"),
+    ],
+)
+def test_a_process_is_asked_where_it_listens(host, address):
+    assert rendered(deployable(), chosen("process", {}, {"host": host}), None).address == address
 
 
 def test_a_target_of_the_project_comes_before_a_kind_and_its_fields_may_be_said():

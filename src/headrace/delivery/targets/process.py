@@ -68,13 +68,14 @@ def process(it: Deployable, section: ProcessTarget) -> Rendered:
         if section.manager == "systemd"
         else _by_hand(section, words)
     )
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(section.host, section.host)  # noqa: S104 - all that listen
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(section.host, section.host)  # noqa: S104 - all that listen
+    shown = f"[{host}]" if ":" in host else host
     return Rendered(
         files=files,
         put=put,
         back=back,
         bundle=str(Places(Path(it.target)).bundles / it.digest),
-        address=section.url or f"http://{host}:{section.port}",
+        address=section.url or f"http://{shown}:{section.port}",
     )
 
 

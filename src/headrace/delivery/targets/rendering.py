@@ -10,7 +10,7 @@ from headrace.delivery.targets.kubernetes import kserve, kubernetes
 from headrace.delivery.targets.process import process
 from headrace.delivery.targets.target import Deployable, Rendered
 from headrace.kernel.errors import InvalidInput
-from headrace.training.targets import KINDS, OwnTarget, TargetSection
+from headrace.training.targets import OwnTarget, TargetSection, kind_of
 
 RENDER: dict[str, Callable[[Deployable, Any], Rendered]] = {
     "process": process,
@@ -22,11 +22,6 @@ RENDER: dict[str, Callable[[Deployable, Any], Rendered]] = {
 }
 WITHOUT_IMAGE = ("process",)
 Own = Callable[[Deployable, OwnTarget], Rendered]
-
-
-def kind_of(section: TargetSection) -> str:
-    """What the project file calls this kind of target."""
-    return next(kind for kind, known in KINDS.items() if isinstance(section, known))
 
 
 def rendered(it: Deployable, section: TargetSection, own: Own) -> Rendered:

@@ -136,8 +136,8 @@ def _secret_of(keeping: Keeping) -> bytes:
     """What columns are hashed with: it must be the workspace's own, so that keys find each other."""
     if not (keeping.to and keeping.rule.hashed):
         return b""
-    path = keeping.keys / "capture.key" if keeping.keys is not None else None
-    if path is None or not path.is_file():
+    path = Places(Path(keeping.to), keys=keeping.keys).capture_key
+    if keeping.keys is None or not path.is_file():
         raise InvalidInput(
             f"The columns {', '.join(keeping.rule.hashed)} are kept as hashes, and the secret for it is not here.",
             expected=f"the workspace's file capture.key in the folder HEADRACE_KEYS ({keeping.keys or 'not set'})",
