@@ -18,14 +18,30 @@ USER = "65532:65532"
 PORT = 8080
 """The port at which SageMaker, Cloud Run and KServe look by themselves."""
 
-TEXT = """\
+COMPILE = """\
+RUN ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/opt/headrace/site"]
+"""
+SERVE = """\
+EXPOSE {port}
+USER {user}
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \\
+  CMD ["python3", "-m", "headrace.entrypoints.scoring.probe"]
+ENTRYPOINT ["python3", "-m", "headrace"]
+CMD ["serve"]
+"""
+"""How an image scores: as nobody, with a health check, until SIGTERM."""
+TEXT = (
+    """\
 # Written by 'headrace package'. The same version, packages and base image give the same image.
 FROM {base} AS made
 COPY site /opt/headrace/site
 COPY bundle /opt/headrace/bundle
 COPY needed.txt /opt/headrace/needed.txt
 ENV PYTHONPATH=/opt/headrace/site PYTHONHASHSEED=0
-RUN ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/opt/headrace/site"]
+"""
+    + COMPILE
+    + """\
 WORKDIR /opt/headrace
 RUN ["python3", "-m", "headrace.entrypoints.scoring.checking", "bundle", "{digest}", "needed.txt"]
 
@@ -38,14 +54,9 @@ COPY rule.json /opt/headrace/rule.json
 ENV PYTHONPATH=/opt/headrace/site PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 ENV HEADRACE_BUNDLE=/opt/headrace/bundle HEADRACE_DIGEST={digest} HEADRACE_RULE=/opt/headrace/rule.json
 ENV HEADRACE_HOST=0.0.0.0 HEADRACE_PORT={port} HEADRACE_UNGUARDED=1
-EXPOSE {port}
-USER {user}
-STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \\
-  CMD ["python3", "-m", "headrace.entrypoints.scoring.probe"]
-ENTRYPOINT ["python3", "-m", "headrace"]
-CMD ["serve"]
 """
+    + SERVE
+)
 FIRST_LINE = TEXT.partition(" The same")[0]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from headrace.delivery.containerfile import FIRST_LINE, PORT, USER, check_base
+from headrace.delivery.containerfile import COMPILE, FIRST_LINE, PORT, SERVE, USER, check_base
 from headrace.delivery.context import OURS, copy_ours, line_of, same_for_everybody, write_metadata
 from headrace.delivery.packaging import USUAL_BASE, Packaged, Wanted, built, ready
 from headrace.delivery.programs import Saying
@@ -24,7 +24,9 @@ TEXT = (
 FROM {base} AS made
 COPY site /opt/headrace/site
 ENV PYTHONPATH=/opt/headrace/site PYTHONHASHSEED=0
-RUN ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/opt/headrace/site"]
+"""
+    + COMPILE
+    + """\
 RUN ["python3", "-c", "{loaded}"]
 
 FROM {base}
@@ -34,14 +36,8 @@ COPY notes /opt/headrace/notes
 COPY --chown={user} home /var/lib/headrace
 ENV PYTHONPATH=/opt/headrace/site PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 ENV HOME=/var/lib/headrace HEADRACE_CACHE=/var/lib/headrace HEADRACE_HOST=0.0.0.0 HEADRACE_PORT={port}
-EXPOSE {port}
-USER {user}
-STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \\
-  CMD ["python3", "-m", "headrace.entrypoints.scoring.probe"]
-ENTRYPOINT ["python3", "-m", "headrace"]
-CMD ["serve"]
 """
+    + SERVE
 )
 
 

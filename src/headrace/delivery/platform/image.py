@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from headrace.delivery.containerfile import USER, check_base
+from headrace.delivery.containerfile import COMPILE, USER, check_base
 from headrace.delivery.context import PACKAGE, line_of, same_for_everybody, write_metadata
 from headrace.delivery.programs import Saying
 from headrace.delivery.wheels import fetched_exactly, unpacked
@@ -22,12 +22,15 @@ from headrace.kernel.folders import need_empty
 from headrace.kernel.release import VERSION
 from headrace.registry.environment import normal, with_required
 
-TEXT = """\
+TEXT = (
+    """\
 # Written by 'headrace platform'. The same packages and base image give the same image.
 FROM {base} AS made
 COPY site /opt/headrace/site
 ENV PYTHONPATH=/opt/headrace/site PYTHONHASHSEED=0
-RUN ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/opt/headrace/site"]
+"""
+    + COMPILE
+    + """\
 RUN ["python3", "-m", "headrace", "--version"]
 
 FROM {base}
@@ -43,6 +46,7 @@ STOPSIGNAL SIGTERM
 ENTRYPOINT ["python3", "-m", "headrace"]
 CMD ["--help"]
 """
+)
 
 
 def installed_pins(more: Sequence[str]) -> list[str]:
